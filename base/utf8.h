@@ -1,0 +1,12 @@
+// UTF-8 validation as the Unicode standard (table 3-7) has it: no overlong forms, no surrogates,
+// nothing above U+10FFFF. Property keys and values are checked with it at append, because
+// protobuf's `string` promises it to every consumer in every language.
+#pragma once
+
+#include <string_view>
+
+namespace strata {
+
+bool IsValidUtf8(std::string_view text);
+
+}  // namespace strata

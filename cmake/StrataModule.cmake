@@ -1,0 +1,85 @@
+# The three kinds of targets this project is made of. Sources are listed by hand in each module's
+# CMakeLists.txt. Include paths start at the root of the repository: #include "base/status.h".
+#
+# strata_module(NAME SRCS file... [DEPS target...] [USES target...])
+#     The static library strata_NAME.
+#     DEPS: what its public headers include, so that users get it too.
+#     USES: what only its .cc files include; third-party libraries, as a rule.
+#     Without sources it is headers only.
+#
+# strata_program(NAME SRCS file... [DEPS target...])
+#     The executable NAME.
+#
+# strata_test(NAME SRCS file... [DEPS target...] [PROGRAMS target...] [LABELS label]
+#             [TIMEOUT seconds])
+#     The executable test_NAME. Its Catch2 cases are registered with ctest one by one, "NAME/case".
+#     PROGRAMS: executables that the test starts; built before it, and its neighbours on disk.
+#     LABELS: one label, for `ctest -L`. TIMEOUT: for one case, default 120.
+
+function(strata_module NAME)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SRCS;DEPS;USES")
+  strata_present(ARG_SRCS)
+  if(ARG_SRCS)
+    add_library(strata_${NAME} STATIC ${ARG_SRCS})
+    target_link_libraries(strata_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_USES} strata_warnings)
+    target_include_directories(strata_${NAME} PUBLIC "${PROJECT_SOURCE_DIR}")
+  else()
+    message(STATUS "strata_${NAME}: headers only")
+    add_library(strata_${NAME} INTERFACE)
+    target_link_libraries(strata_${NAME} INTERFACE ${ARG_DEPS})
+    target_include_directories(strata_${NAME} INTERFACE "${PROJECT_SOURCE_DIR}")
+  endif()
+endfunction()
+
+function(strata_program NAME)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SRCS;DEPS")
+  strata_present(ARG_SRCS)
+  if(NOT ARG_SRCS)
+    message(STATUS "${NAME}: no sources yet")
+    return()
+  endif()
+  add_executable(${NAME} ${ARG_SRCS})
+  target_link_libraries(${NAME} PRIVATE ${ARG_DEPS} strata_warnings)
+  target_include_directories(${NAME} PRIVATE "${PROJECT_SOURCE_DIR}")
+endfunction()
+
+include(Catch)
+
+function(strata_test NAME)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "LABELS;TIMEOUT" "SRCS;DEPS;PROGRAMS")
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  strata_present(ARG_SRCS)
+  if(NOT ARG_SRCS)
+    message(STATUS "test_${NAME}: no sources yet")
+    return()
+  endif()
+  strata_program(test_${NAME} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} strata_catch_main)
+  foreach(program IN LISTS ARG_PROGRAMS)
+    if(TARGET ${program})
+      add_dependencies(test_${NAME} ${program})
+    endif()
+  endforeach()
+  # Not passed when empty: Catch2 would take the next property for the label.
+  if(ARG_LABELS)
+    set(labels LABELS "${ARG_LABELS}")
+  endif()
+  catch_discover_tests(test_${NAME}
+    TEST_PREFIX "${NAME}/"
+    WORKING_DIRECTORY "${CMAKE_BINARY_DIR}"
+    PROPERTIES TIMEOUT ${ARG_TIMEOUT} ${labels})
+endfunction()
+
+# Leaves out, with a warning, sources that are listed but not written yet.
+function(strata_present LIST)
+  set(present)
+  foreach(source IN LISTS ${LIST})
+    if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${source}")
+      list(APPEND present "${source}")
+    else()
+      message(WARNING "${CMAKE_CURRENT_SOURCE_DIR}/${source} is listed and does not exist")
+    endif()
+  endforeach()
+  set(${LIST} "${present}" PARENT_SCOPE)
+endfunction()
