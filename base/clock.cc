@@ -45,10 +45,15 @@ void ManualClock::WaitUntil(Mutex& mu, CondVar& cv, Duration deadline) {
     waiters_.push_back(&waiter);
   }
   cv.Wait(mu);
-  // Advance() may be about to lock `mu` for this waiter: it works on a copy of {mu, cv}, both of
-  // which outlive the wait because their owner cannot be destroyed before this thread leaves.
-  MutexLock lock(mu_);
-  waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter));
+  // The owner of `mu` and `cv` may be destroyed as soon as this thread has left, so it leaves only
+  // while no Advance() is under way with a copy of them.
+  mu.Unlock();
+  {
+    MutexLock lock(mu_);
+    while (advancing_ > 0) advanced_.Wait(mu_);
+    waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter));
+  }
+  mu.Lock();
 }
 
 void ManualClock::Advance(Duration by) {
@@ -56,6 +61,7 @@ void ManualClock::Advance(Duration by) {
   {
     MutexLock lock(mu_);
     now_ += by;
+    ++advancing_;
     for (const Waiter* waiter : waiters_) to_wake.push_back(*waiter);
   }
   for (const Waiter& waiter : to_wake) {
@@ -64,6 +70,9 @@ void ManualClock::Advance(Duration by) {
     MutexLock lock(*waiter.mu);
     waiter.cv->NotifyAll();
   }
+  MutexLock lock(mu_);
+  --advancing_;
+  advanced_.NotifyAll();
 }
 
 void ManualClock::SetWall(TimeMicros wall) {

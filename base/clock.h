@@ -52,8 +52,10 @@ class ManualClock final : public Clock {
   };
 
   Mutex mu_;  // leaf: taken while a waiter's own mutex is held, never the other way round
+  CondVar advanced_;
   TimeMicros wall_start_ STRATA_GUARDED_BY(mu_);
   Duration now_ STRATA_GUARDED_BY(mu_){0};
+  int advancing_ STRATA_GUARDED_BY(mu_) = 0;  // calls of Advance() under way
   std::vector<Waiter*> waiters_ STRATA_GUARDED_BY(mu_);
 };
 

@@ -8,7 +8,9 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -19,14 +21,20 @@ enum class LogLevel : int { kTrace = 0, kDebug = 1, kInfo = 2, kWarning = 3, kEr
 // Called from any thread, several at a time. Must not call back into Strata.
 using LogSink = std::function<void(LogLevel, std::string_view message)>;
 
-// A value; copies share the sink. Without a sink it is silent.
+// A value; copies share the sink and the level. Without a sink it is silent.
 class Logger {
  public:
   Logger() = default;
   explicit Logger(LogSink sink, LogLevel minimum = LogLevel::kInfo)
-      : sink_(std::move(sink)), minimum_(minimum) {}
+      : sink_(std::move(sink)), minimum_(std::make_shared<std::atomic<LogLevel>>(minimum)) {}
 
-  bool Enabled(LogLevel level) const { return sink_ && level >= minimum_; }
+  bool Enabled(LogLevel level) const {
+    return sink_ && level >= minimum_->load(std::memory_order_relaxed);
+  }
+  // For this logger and every copy of it, from now on. No effect without a sink.
+  void SetMinimum(LogLevel minimum) const {
+    if (minimum_) minimum_->store(minimum, std::memory_order_relaxed);
+  }
 
   template <typename... Args>
   void Error(fmt::format_string<Args...> format, Args&&... args) const {
@@ -51,7 +59,7 @@ class Logger {
 
  private:
   LogSink sink_;
-  LogLevel minimum_ = LogLevel::kInfo;
+  std::shared_ptr<std::atomic<LogLevel>> minimum_;
 };
 
 }  // namespace strata
