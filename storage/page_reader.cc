@@ -1,0 +1,156 @@
+#include "storage/page_reader.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "storage/rocks.h"
+
+namespace strata::storage {
+namespace {
+
+// A damaged block is 64 KiB of batches, so its end is near: id by id first, so that a good batch between two damaged
+// blocks is found, then in growing steps, so that a block of tiny batches costs tens of seeks rather than thousands.
+constexpr int kSingleSteps = 256;
+
+// The id nearest to `from` (itself excluded) towards `limit` (included) for which `works`, which at `from` it does not.
+template <typename Works>
+std::optional<MessageId> NearestReadable(MessageId from, MessageId limit, Works&& works) {
+  const MessageId direction = limit > from ? 1 : -1;
+  MessageId bad = from;
+  MessageId step = 1;
+  for (int steps = 0;; ++steps) {
+    if (bad == limit) return std::nullopt;
+    const MessageId left = (limit - bad) * direction;
+    const MessageId probe = bad + std::min(step, left) * direction;
+    if (works(probe)) {
+      // Between the last failure and this success lies the border.
+      MessageId good = probe;
+      while ((good - bad) * direction > 1) {
+        const MessageId middle = bad + (good - bad) / 2;
+        (works(middle) ? good : bad) = middle;
+      }
+      return good;
+    }
+    bad = probe;
+    if (steps >= kSingleSteps) step *= 2;
+  }
+}
+
+}  // namespace
+
+PageReader::PageReader(rocksdb::DB* db, StratumRef stratum, ChannelNumber channel, const Page& page,
+                       OnDamage on_damage)
+    : stratum_(std::move(stratum)),
+      page_(page),
+      channel_(channel),
+      on_damage_(std::move(on_damage)),
+      lower_key_(EncodeMessageKey(channel, page.first)),
+      upper_key_(EncodeMessageKey(channel, page.next)),
+      lower_(lower_key_.data(), lower_key_.size()),
+      upper_(upper_key_.data(), upper_key_.size()) {
+  if (!stratum_) {
+    on_damage_(page.first, "the stratum is missing");
+    return;
+  }
+  rocksdb::ReadOptions options;
+  options.iterate_lower_bound = &lower_;
+  options.iterate_upper_bound = &upper_;
+  options.fill_cache = false;
+  options.verify_checksums = true;
+  row_.reset(db->NewIterator(options, stratum_->handle));
+}
+
+Status PageReader::ReadError() const {
+  const rocksdb::Status status = row_->status();
+  if (status.ok() || status.IsCorruption()) return Status::Ok();
+  return FromRocks(status, "reading stratum " + std::to_string(stratum_->number));
+}
+
+bool PageReader::SeekWorks(MessageId id) {
+  const MessageKey key = EncodeMessageKey(channel_, id);
+  row_->Seek(rocksdb::Slice(key.data(), key.size()));
+  return row_->status().ok();
+}
+
+bool PageReader::SeekBeforeWorks(MessageId id) {
+  const MessageKey key = EncodeMessageKey(channel_, id);
+  row_->SeekForPrev(rocksdb::Slice(key.data(), key.size()));
+  return row_->status().ok();
+}
+
+Result<bool> PageReader::Seek(MessageId id, BatchView* batch) {
+  if (!row_) return false;
+  positioned_ = true;
+  next_ = std::max(id, page_.first);
+  ended_ = next_ >= page_.next;
+  if (ended_) return false;
+  const MessageKey key = EncodeMessageKey(channel_, next_);
+  // The common case first, because it is the cheap one: a reader goes on where a batch begins.
+  if (SeekWorks(next_) && row_->Valid() && View(row_->key()) == std::string_view(key.data(), key.size())) {
+    return Take(batch);
+  }
+  STRATA_RETURN_IF_ERROR(ReadError());
+  // The batch with `id` inside begins before it, at most a batch's length.
+  bool before = SeekBeforeWorks(next_);
+  if (!before) {
+    STRATA_RETURN_IF_ERROR(ReadError());
+    const MessageId limit = std::max(page_.first, next_ - MessageId{kMaxBatchMessages});
+    const auto nearest = NearestReadable(next_, limit, [this](MessageId probe) { return SeekBeforeWorks(probe); });
+    STRATA_RETURN_IF_ERROR(ReadError());
+    before = nearest.has_value() && SeekBeforeWorks(*nearest);
+  }
+  if (before && row_->Valid() && DecodeBatch(View(row_->key()), View(row_->value()), batch) == nullptr &&
+      batch->next_id() > next_) {
+    next_ = batch->next_id();
+    return true;
+  }
+  SeekWorks(next_);
+  return Take(batch);
+}
+
+Result<bool> PageReader::Next(BatchView* batch) {
+  if (!row_ || ended_) return false;
+  if (!positioned_) return Seek(page_.first, batch);
+  row_->Next();
+  return Take(batch);
+}
+
+Result<bool> PageReader::Take(BatchView* batch) {
+  while (!ended_) {
+    if (row_->Valid()) {
+      const char* wrong = DecodeBatch(View(row_->key()), View(row_->value()), batch);
+      if (wrong == nullptr) {
+        next_ = batch->next_id();
+        return true;
+      }
+      ChannelNumber channel = 0;
+      MessageId first_id = next_;
+      DecodeMessageKey(View(row_->key()), &channel, &first_id);
+      on_damage_(first_id, wrong);
+      next_ = std::max(next_, first_id + 1);
+      row_->Next();
+      continue;
+    }
+    STRATA_RETURN_IF_ERROR(ReadError());
+    if (row_->status().ok()) break;
+    STRATA_RETURN_IF_ERROR(PassDamagedBlock());
+  }
+  ended_ = true;
+  return false;
+}
+
+Status PageReader::PassDamagedBlock() {
+  on_damage_(next_, row_->status().ToString());
+  const auto readable = NearestReadable(next_, page_.next, [this](MessageId id) { return SeekWorks(id); });
+  STRATA_RETURN_IF_ERROR(ReadError());
+  if (!readable || *readable >= page_.next) {
+    ended_ = true;
+    return Status::Ok();
+  }
+  next_ = *readable;
+  SeekWorks(next_);
+  return Status::Ok();
+}
+
+}  // namespace strata::storage

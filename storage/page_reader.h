@@ -1,0 +1,62 @@
+// PageReader: the good batches of one page, in order; damaged ones are passed over.
+//
+// A batch is damaged when its own checksum or header is wrong, or when RocksDB finds the block with it damaged. A
+// RocksDB iterator ends at a damaged block: to go on, the first id behind the block is searched by seeking.
+// What was passed over shows in the ids: a page is dense, so any jump inside it is damage.
+//
+// Internal to storage. Not thread-safe; holds the stratum and a RocksDB iterator as long as it lives.
+#pragma once
+
+#include <rocksdb/db.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "storage/codec.h"
+#include "storage/page_index.h"
+#include "storage/strata.h"
+
+namespace strata::storage {
+
+class PageReader {
+ public:
+  // Told of each damaged row or block: the id at or after which it lies, and what is wrong.
+  using OnDamage = std::function<void(MessageId id, const std::string& what)>;
+
+  // `stratum` may be null, when it is missing: then there is no good batch.
+  PageReader(rocksdb::DB* db, StratumRef stratum, ChannelNumber channel, const Page& page,
+             OnDamage on_damage);
+
+  // The batch with `id` inside, or else the first good one after it. False if there is none. The view is valid until
+  // the next call. An error is one of reading, not of the data.
+  Result<bool> Seek(MessageId id, BatchView* batch);
+  // The next good batch; the page's first one if there was no Seek().
+  Result<bool> Next(BatchView* batch);
+
+ private:
+  // Takes the row under the iterator, or passes over damage until there is one to take.
+  Result<bool> Take(BatchView* batch);
+  // Puts the iterator on the first row behind a damaged block, or ends.
+  Status PassDamagedBlock();
+  bool SeekWorks(MessageId id);
+  bool SeekBeforeWorks(MessageId id);
+  // OK unless the iterator failed for another reason than damaged data.
+  Status ReadError() const;
+
+  const StratumRef stratum_;
+  const Page page_;
+  const ChannelNumber channel_;
+  const OnDamage on_damage_;
+  const MessageKey lower_key_;
+  const MessageKey upper_key_;
+  const rocksdb::Slice lower_;
+  const rocksdb::Slice upper_;
+  std::unique_ptr<rocksdb::Iterator> row_;
+  MessageId next_ = 0;  // everything below is taken or passed over
+  bool positioned_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace strata::storage

@@ -1,0 +1,77 @@
+#include "storage/replay.h"
+
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "storage/catalog.h"
+
+namespace strata::storage {
+namespace {
+
+constexpr uint32_t kCatalogFamilyId = 0;  // RocksDB gives `default` this number
+
+// Finds the commit number of a group in the first catalog row that has one.
+class CommitFinder final : public rocksdb::WriteBatch::Handler {
+ public:
+  rocksdb::Status PutCF(uint32_t family, const rocksdb::Slice& key, const rocksdb::Slice& value) override {
+    if (family == kCatalogFamilyId) commit_ = CommitOfRow(View(key), View(value));
+    return rocksdb::Status::OK();
+  }
+  rocksdb::Status DeleteCF(uint32_t, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
+  bool Continue() override { return !commit_.has_value(); }
+
+  std::optional<uint64_t> commit() const { return commit_; }
+
+ private:
+  std::optional<uint64_t> commit_;
+};
+
+class ReplayNothing final : public rocksdb::WalFilter {
+ public:
+  WalProcessingOption LogRecordFound(unsigned long long, const std::string&, const rocksdb::WriteBatch&,
+                                     rocksdb::WriteBatch*, bool*) override {
+    return WalProcessingOption::kStopReplay;
+  }
+  const char* Name() const override { return "StrataReplayNothing"; }
+};
+
+}  // namespace
+
+rocksdb::WalFilter::WalProcessingOption ContiguousReplay::LogRecordFound(
+    unsigned long long, const std::string&, const rocksdb::WriteBatch& batch, rocksdb::WriteBatch*, bool*) {
+  CommitFinder finder;
+  const rocksdb::Status status = batch.Iterate(&finder);
+  if (!status.ok() || !finder.commit()) return WalProcessingOption::kContinueProcessing;
+  // Opening and closing write the last number again.
+  if (*finder.commit() > last_ + 1) {
+    behind_hole_ = finder.commit();
+    return WalProcessingOption::kStopReplay;
+  }
+  last_ = std::max(last_, *finder.commit());
+  return WalProcessingOption::kContinueProcessing;
+}
+
+Result<uint64_t> FlushedCommit(const RocksSetup& rocks, const std::string& db_path) {
+  ReplayNothing nothing;
+  rocksdb::DBOptions options = rocks.db;
+  options.wal_filter = &nothing;
+  const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
+      {rocksdb::kDefaultColumnFamilyName, rocks.catalog}};
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* opened = nullptr;
+  STRATA_RETURN_IF_ERROR(
+      FromRocks(rocksdb::DB::OpenForReadOnly(options, db_path, families, &handles, &opened),
+                "opening the database " + db_path));
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  auto catalog = LoadCatalog(db.get(), db->DefaultColumnFamily(), [](const std::string&, const std::string&) {});
+  for (rocksdb::ColumnFamilyHandle* handle : handles) {
+    db->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+  }
+  if (!catalog.ok()) return catalog.status();
+  return catalog->RecoveredCommit();
+}
+
+}  // namespace strata::storage

@@ -1,0 +1,43 @@
+// How Strata sets RocksDB up: options with their reasons, its log lines into ours, its errors into Status.
+// Internal to storage.
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/file_system.h>
+#include <rocksdb/options.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "storage/fail_latch.h"
+#include "storage/store.h"
+
+namespace strata::storage {
+
+inline std::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+inline rocksdb::Slice SliceOf(std::string_view view) { return {view.data(), view.size()}; }
+
+// OK, CORRUPTION, or IO_ERROR for everything else; `what` says what was tried and on which path.
+Status FromRocks(const rocksdb::Status& status, std::string_view what);
+
+// "stratum-0000000042" and back; false for names that are not a stratum's.
+std::string StratumName(uint32_t number);
+bool ParseStratumName(std::string_view name, uint32_t* number);
+
+// Everything of RocksDB that is set up from StoreOptions, once per open store.
+struct RocksSetup {
+  std::unique_ptr<rocksdb::Env> env;  // outlives the database
+  rocksdb::DBOptions db;
+  rocksdb::ColumnFamilyOptions catalog;
+  rocksdb::ColumnFamilyOptions stratum;
+  std::shared_ptr<rocksdb::Cache> block_cache;
+};
+// `file_system` is the latched one.
+RocksSetup MakeRocksSetup(const StoreOptions& options,
+                          std::shared_ptr<rocksdb::FileSystem> file_system,
+                          std::shared_ptr<const FailLatch> latch);
+
+}  // namespace strata::storage

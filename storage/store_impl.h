@@ -1,0 +1,142 @@
+// The parts of an open store and who may touch them. Internal to storage; the story is in store.h.
+//
+//   store.cc          the public class, statistics
+//   store_open.cc     claiming the directory, opening RocksDB, closing
+//   store_recover.cc  what an unclean end means: lost data, jumps of ids, the page index
+//   store_write.cc    groups and syncs
+//   store_read.cc     batches, gaps, times
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/executor.h"
+#include "storage/catalog.h"
+#include "storage/directory.h"
+#include "storage/fail_latch.h"
+#include "storage/lock.h"
+#include "storage/page_index.h"
+#include "storage/replay.h"
+#include "storage/rocks.h"
+#include "storage/store.h"
+#include "storage/strata.h"
+#include "storage/watermark.h"
+
+namespace strata::storage {
+
+class Store::Impl {
+ public:
+  explicit Impl(StoreOptions options);
+  ~Impl();
+
+  Status Open();
+  Status Close();
+  Recovered TakeRecovered() { return std::move(recovered_); }
+
+  Status Write(const WriteGroup& group);
+  Status Sync();
+  Result<std::vector<ReadItem>> Read(ChannelNumber channel, MessageId from, MessageId end,
+                                     size_t max_bytes);
+  Result<MessageId> FindTime(ChannelNumber channel, TimeMicros time, MessageId from, MessageId end);
+  void NoteAcknowledged(const NextIds& next_ids);
+
+  const FailLatch& latch() const { return *latch_; }
+  const PageIndex& pages() const { return pages_; }
+  StoreStats Stats() const;
+  ChannelSpace Space(ChannelNumber channel) const;
+
+ private:
+  // What the writing thread knows of a channel's newest page. It runs ahead of the page index by the group that is
+  // being written; should that fail, the store is done writing, so it never has to go back.
+  struct OpenPage {
+    Page page;
+    uint64_t staged_in = 0;  // the group in which it was last added to touched_
+  };
+
+  // --- store_open.cc
+  Status ClaimDirectory();
+  Status OpenDatabase();
+  Status ListFamilies(std::vector<rocksdb::ColumnFamilyDescriptor>* families) const;
+  Status FinishCreation();
+  Status MarkClean();
+  void ReleaseDatabase();
+
+  // --- store_recover.cc
+  Status Recover();
+  Status AdoptStrata(const Catalog& catalog);
+  // True if acknowledged data is missing and that was accepted.
+  Result<bool> CheckWatermark(const Catalog& catalog, WatermarkContents* contents);
+  Status MarkRunning(Catalog* catalog, const WatermarkContents& watermark, bool lost);
+  void JumpIds(Catalog* catalog, const WatermarkContents& watermark, rocksdb::WriteBatch* batch);
+  void AdoptCatalog(Catalog catalog);
+
+  // --- store_write.cc
+  Status CheckGroup(const WriteGroup& group) const;
+  void ChooseStratum(TimeMicros now);
+  Status StageGroup(const WriteGroup& group);
+  Status StageBatch(const BatchRecord& batch, uint64_t commit);
+  void StagePages();
+  Status StageChange(const WriteGroup& group, size_t index);
+  Status StageDropChannel(const WriteGroup& group, size_t index);
+  void SealInBackground(StratumRef sealed);
+  Status Failed(DataFate fate) const { return latch_->status().WithFate(fate); }
+
+  // --- store_read.cc
+  Status ReadPage(ChannelNumber channel, const Page& page, MessageId* from, MessageId end,
+                  size_t max_bytes, std::vector<ReadItem>* items, size_t* bytes);
+  void LogDamage(ChannelNumber channel, MessageId id, const std::string& what);
+
+  // --- Constant once open
+  const StoreOptions options_;
+  const std::shared_ptr<FailLatch> latch_;
+  std::shared_ptr<rocksdb::FileSystem> base_fs_;
+  std::shared_ptr<rocksdb::FileSystem> fs_;  // base_fs_ behind the latch
+  std::string db_path_;
+  Identity identity_;
+  std::string boot_id_;
+  // Destroyed in reverse order: database, setup with its Env, lock.
+  std::unique_ptr<StoreLock> lock_;
+  RocksSetup rocks_;
+  std::unique_ptr<ContiguousReplay> replay_;  // of this open; null for a new store
+  std::unique_ptr<rocksdb::DB> db_;
+  rocksdb::ColumnFamilyHandle* catalog_family_ = nullptr;
+  std::vector<rocksdb::ColumnFamilyHandle*> other_families_;  // of names this version does not know
+  std::map<uint32_t, rocksdb::ColumnFamilyHandle*> found_strata_;  // between OpenDatabase and AdoptStrata
+  std::unique_ptr<Watermark> watermark_;
+  Recovered recovered_;
+  bool open_ = false;
+
+  // --- Thread-safe by themselves
+  PageIndex pages_;
+  std::unique_ptr<Executor> maintenance_;  // one thread: spares, sealing, release of strata
+  std::unique_ptr<Strata> strata_;
+  std::atomic<uint64_t> written_commit_{0};  // the last group that Write() returned
+  std::atomic<uint64_t> groups_{0};
+  std::atomic<uint64_t> syncs_{0};
+  std::atomic<uint64_t> damage_seen_{0};
+
+  // --- Of the one thread that is in Write()
+  rocksdb::WriteOptions write_options_;
+  rocksdb::WriteBatch batch_;
+  std::unique_ptr<CatalogWriter> rows_;
+  StratumRef current_;
+  StratumRef sealed_;  // by the group being written
+  TimeMicros current_created_at_ = 0;
+  uint64_t current_bytes_ = 0;
+  ChannelNumber next_channel_ = 1;
+  std::unordered_map<ChannelNumber, OpenPage> open_pages_;
+  std::vector<std::pair<ChannelNumber, OpenPage*>> touched_;  // of the group being written
+  std::vector<PageUpdate> updates_;                           // what it changes in the index
+  std::vector<ChannelNumber> dropped_;                        // channels it drops
+  std::vector<rocksdb::Slice> pieces_;
+};
+
+}  // namespace strata::storage

@@ -1,0 +1,246 @@
+// From what RocksDB recovered to what the store promises: is anything acknowledged missing, may ids have been given out
+// that are forgotten now, which pages are there.
+//
+//   end of the last run   policy          boot id   ids
+//   clean                 any             any       go on
+//   not clean             always          any       go on: what was acknowledged had been synced
+//   not clean             interval, none  same      go on: the kernel still has everything that was written
+//   not clean             interval, none  other     2^32 higher, LOST: acknowledged messages may be gone
+//   less than the watermark, accept_loss            2^32 higher, LOST
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <unordered_set>
+
+#include "storage/files.h"
+#include "storage/store_impl.h"
+
+namespace strata::storage {
+namespace {
+
+// Channel numbers jump together with ids: channels may have been created and forgotten too.
+constexpr ChannelNumber kLostChannelJump = ChannelNumber{1} << 20;
+constexpr size_t kMaxNamedLosses = 20;
+// Spares wanted at open; more are made when fewer than two are left.
+constexpr size_t kSparesAtOpen = 4;
+
+std::string ReadBootId() {
+  std::ifstream in("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(in, id);
+  return id;
+}
+
+// The next id of each channel, from its row and its last page.
+std::unordered_map<ChannelNumber, MessageId> NextIdsOf(const Catalog& catalog) {
+  std::unordered_map<ChannelNumber, MessageId> next;
+  for (const ChannelRecord& channel : catalog.channels) next[channel.number] = channel.next_id;
+  for (const PageUpdate& each : catalog.pages) {
+    const auto found = next.find(each.channel);
+    if (found != next.end()) found->second = std::max(found->second, each.page.next);
+  }
+  return next;
+}
+
+// "channel 'a' (3): ids 120..140; channel 9, which is missing itself: ids up to 17"
+std::string DescribeLoss(const Catalog& catalog, const NextIds& acknowledged) {
+  const auto next = NextIdsOf(catalog);
+  std::string text;
+  size_t losses = 0;
+  for (const auto& [channel, next_id] : acknowledged) {
+    const auto found = next.find(channel);
+    if (found != next.end() && found->second >= next_id) continue;
+    if (++losses > kMaxNamedLosses) continue;
+    if (!text.empty()) text += "; ";
+    if (found == next.end()) {
+      text += fmt::format("channel {}, which is missing itself: ids up to {}", channel, next_id - 1);
+      continue;
+    }
+    const auto row = std::find_if(catalog.channels.begin(), catalog.channels.end(),
+                                  [&](const ChannelRecord& each) { return each.number == channel; });
+    text += fmt::format("channel '{}' ({}): ids {}..{} acknowledged, missing", row->name, channel,
+                        found->second, next_id - 1);
+  }
+  if (losses > kMaxNamedLosses) text += fmt::format("; and {} more channels", losses - kMaxNamedLosses);
+  if (losses == 0) text = "which ids is not known: they are less than a second old";
+  return text;
+}
+
+}  // namespace
+
+Status Store::Impl::Recover() {
+  Status damaged;
+  STRATA_ASSIGN_OR_RETURN(
+      Catalog catalog,
+      LoadCatalog(db_.get(), catalog_family_, [&damaged](const std::string& where, const std::string& what) {
+        if (damaged.ok()) damaged = Status(Reason::CORRUPTION, where + ": " + what);
+      }));
+  STRATA_RETURN_IF_ERROR(damaged);
+  if (identity_.ready && catalog.format == 0) {
+    return Status(Reason::CORRUPTION, db_path_ + ": the catalog has no format row");
+  }
+  if (catalog.format > kStoreFormat) {
+    return Status(Reason::FORMAT_TOO_NEW,
+                  fmt::format("{}: the catalog has format {}, this version knows formats up to {}", db_path_,
+                              catalog.format, kStoreFormat));
+  }
+  if (catalog.unknown_rows > 0) {
+    options_.log.Warning("{}: {} catalog rows are of a kind that is not known; they are left alone", db_path_,
+                         catalog.unknown_rows);
+  }
+  maintenance_ = std::make_unique<Executor>("strata-maint", 1);
+  rows_ = std::make_unique<CatalogWriter>(catalog_family_);
+  strata_ = std::make_unique<Strata>(db_.get(), rocks_.stratum, maintenance_.get(), latch_, options_.log);
+  STRATA_RETURN_IF_ERROR(AdoptStrata(catalog));
+  WatermarkContents watermark;
+  STRATA_ASSIGN_OR_RETURN(const bool lost, CheckWatermark(catalog, &watermark));
+  STRATA_RETURN_IF_ERROR(MarkRunning(&catalog, watermark, lost));
+  AdoptCatalog(std::move(catalog));
+  return Status::Ok();
+}
+
+Status Store::Impl::AdoptStrata(const Catalog& catalog) {
+  std::set<uint32_t> known;
+  for (const StratumRecord& stratum : catalog.strata) {
+    known.insert(stratum.number);
+    if (!found_strata_.contains(stratum.number)) {
+      options_.log.Error("{}: stratum {} is missing; what it held is read as CORRUPT gaps", db_path_,
+                         stratum.number);
+    }
+  }
+  const uint32_t newest = known.empty() ? 0 : *known.rbegin();
+  for (const auto& [number, handle] : found_strata_) {
+    if (number > newest) {
+      strata_->AddSpare(number, handle);
+    } else {
+      if (!known.contains(number)) {
+        options_.log.Warning("{}: stratum {} has no row in the catalog", db_path_, number);
+      }
+      strata_->AddUsed(number, handle);
+    }
+  }
+  found_strata_.clear();
+  current_ = strata_->Find(newest);
+  if (current_) current_created_at_ = catalog.strata.back().created_at;
+  if (strata_->spares() >= kSparesAtOpen / 2) return Status::Ok();
+  return strata_->FillSpares(kSparesAtOpen);
+}
+
+Result<bool> Store::Impl::CheckWatermark(const Catalog& catalog, WatermarkContents* contents) {
+  const std::string path = options_.path + "/" + kWatermarkFile;
+  std::string absent;
+  STRATA_ASSIGN_OR_RETURN(auto found, Watermark::Read(*base_fs_, path, identity_.id, &absent));
+  if (!found) {
+    if (identity_.ready) {
+      options_.log.Warning("{}: a new one is started; whether acknowledged data is missing cannot be told", absent);
+    }
+    STRATA_RETURN_IF_ERROR(Watermark::Create(*fs_, path, identity_.id));
+    STRATA_RETURN_IF_ERROR(SyncDirectory(*fs_, options_.path));
+    found = WatermarkContents{.commit = 0, .next_ids = {}, .header_sequence = 1, .table_sequence = 0};
+  }
+  *contents = std::move(*found);
+  STRATA_ASSIGN_OR_RETURN(watermark_, Watermark::Open(*fs_, path, identity_.id, *contents));
+  const uint64_t recovered = catalog.RecoveredCommit();
+  // Commit numbers never go back, not even past a loss: an old watermark must not come to look like a new loss.
+  recovered_.commit = std::max(recovered, contents->commit);
+  if (recovered >= contents->commit) return false;
+  const std::string what =
+      fmt::format("{} recovered groups up to {}, but groups up to {} had been acknowledged as durable: {}",
+                  options_.path, recovered, contents->commit, DescribeLoss(catalog, contents->next_ids));
+  if (!options_.accept_loss) return Status(Reason::ACKNOWLEDGED_DATA_LOST, what);
+  options_.log.Error("{}. Opened all the same, as told (accept-loss)", what);
+  return true;
+}
+
+Status Store::Impl::MarkRunning(Catalog* catalog, const WatermarkContents& watermark, bool lost) {
+  const std::string boot_id = options_.boot_id.empty() ? ReadBootId() : options_.boot_id;
+  const std::optional<RunRecord>& run = catalog->run;
+  bool jump = lost;
+  if (run && !run->clean) {
+    // A boot id that cannot be read may be another one.
+    const bool rebooted = boot_id.empty() || run->boot_id != boot_id;
+    options_.log.Info("{} was not closed; the machine was {}", options_.path,
+                      rebooted ? "restarted since" : "not restarted since");
+    jump |= rebooted && run->sync != SyncPolicy::kAlways;
+  }
+  rocksdb::WriteBatch batch;
+  if (catalog->format == 0) rows_->PutFormat(&batch);
+  if (jump) JumpIds(catalog, watermark, &batch);
+  boot_id_ = boot_id;
+  rows_->PutRun(&batch, {boot_id, options_.sync, /*clean=*/false, options_.clock->WallMicros()});
+  rows_->PutCommit(&batch, recovered_.commit);
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  STRATA_RETURN_IF_ERROR(FromRocks(db_->Write(synced, &batch), "marking the start of " + db_path_));
+  // The commit number may just have jumped over lost groups: in a table file that is no hole for the next replay.
+  if (lost) {
+    STRATA_RETURN_IF_ERROR(
+        FromRocks(db_->Flush(rocksdb::FlushOptions(), catalog_family_), "flushing " + db_path_));
+  }
+  return latch_->status();
+}
+
+void Store::Impl::JumpIds(Catalog* catalog, const WatermarkContents& watermark,
+                          rocksdb::WriteBatch* batch) {
+  auto next = NextIdsOf(*catalog);
+  std::unordered_map<ChannelNumber, MessageId> acknowledged(watermark.next_ids.begin(),
+                                                            watermark.next_ids.end());
+  for (ChannelRecord& channel : catalog->channels) {
+    const MessageId first_lost = next[channel.number];
+    channel.next_id = std::max(first_lost, acknowledged[channel.number]) + kLostIdJump;
+    if (!channel.lost.empty() && channel.lost.back().last + 1 == first_lost) {
+      channel.lost.back().last = channel.next_id - 1;
+    } else {
+      channel.lost.push_back({first_lost, channel.next_id - 1, GapReason::kLost});
+    }
+    rows_->PutChannel(batch, channel);
+    catalog->next_channel = std::max(catalog->next_channel, channel.number + 1);
+  }
+  for (const auto& each : acknowledged) {
+    catalog->next_channel = std::max(catalog->next_channel, each.first + 1);
+  }
+  catalog->next_channel += kLostChannelJump;
+  rows_->PutNextChannel(batch, catalog->next_channel);
+  options_.log.Warning(
+      "{}: acknowledged messages may be lost; the ids of all {} channels go on 2^32 higher, behind a gap of reason "
+      "LOST",
+      options_.path, catalog->channels.size());
+}
+
+void Store::Impl::AdoptCatalog(Catalog catalog) {
+  recovered_.store_id = identity_.id;
+  next_channel_ = catalog.next_channel;
+  std::unordered_map<ChannelNumber, RecoveredChannel*> channels;
+  recovered_.channels.reserve(catalog.channels.size());
+  for (ChannelRecord& record : catalog.channels) {
+    next_channel_ = std::max(next_channel_, record.number + 1);
+    const ChannelNumber number = record.number;
+    const MessageId next_id = record.next_id;
+    recovered_.channels.push_back({std::move(record), next_id, 0});
+    channels[number] = &recovered_.channels.back();
+  }
+  recovered_.next_channel = next_channel_;
+  const auto orphans = std::erase_if(
+      catalog.pages, [&](const PageUpdate& each) { return !channels.contains(each.channel); });
+  if (orphans > 0) {
+    options_.log.Warning("{}: {} pages belong to no channel; they are left alone", db_path_, orphans);
+  }
+  for (const PageUpdate& each : catalog.pages) {
+    RecoveredChannel* channel = channels[each.channel];
+    channel->next_id = std::max(channel->next_id, each.page.next);
+    channel->last_append_time = each.page.last_time;
+    open_pages_[each.channel].page = each.page;
+    if (current_ && each.page.stratum == current_->number) current_bytes_ += each.page.bytes;
+  }
+  for (SubscriptionRecord& subscription : catalog.subscriptions) {
+    if (channels.contains(subscription.channel)) {
+      recovered_.subscriptions.push_back(std::move(subscription));
+    }
+  }
+  pages_.Apply(catalog.pages);
+  written_commit_ = recovered_.commit;
+}
+
+}  // namespace strata::storage

@@ -1,0 +1,230 @@
+// Groups and syncs: from a WriteGroup to one WriteBatch, and only after RocksDB has taken it to the page index.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "storage/codec.h"
+#include "storage/store_impl.h"
+
+namespace strata::storage {
+namespace {
+
+// The WriteBatch keeps its memory for the next group, up to this.
+constexpr size_t kMaxIdleBatch = 8u << 20;
+
+constexpr uint64_t kStrataWanted = 32;  // a stratum's share of the live bytes
+constexpr uint64_t kMinStratumPages = 4;
+constexpr uint64_t kMaxStratumPages = 64;
+constexpr uint64_t kMinStrataLimit = 128;
+constexpr uint64_t kBytesPerStratumAtLimit = 4ull << 30;
+
+// When a stratum is full: few strata, because creating and dropping families stalls writers, but each small against
+// the whole, because space is given back by the stratum.
+uint64_t StratumTarget(const StoreOptions& options, uint64_t live_bytes) {
+  uint64_t target = std::clamp(live_bytes / kStrataWanted, kMinStratumPages * options.page_size,
+                               kMaxStratumPages * options.page_size);
+  if (options.max_file_store > 0) target = std::min(target, options.max_file_store / 16);
+  return target;
+}
+
+uint64_t StrataLimit(uint64_t live_bytes) {
+  return std::max(kMinStrataLimit, live_bytes / kBytesPerStratumAtLimit);
+}
+
+Status Misuse(std::string what) {
+  return Status(Reason::INTERNAL, std::move(what)).WithFate(DataFate::kNotAppended);
+}
+
+}  // namespace
+
+Status Store::Impl::CheckGroup(const WriteGroup& group) const {
+  const uint64_t last = written_commit_.load(std::memory_order_relaxed);
+  if (group.commit != last + 1) {
+    return Misuse(fmt::format("group {} was written after group {}", group.commit, last));
+  }
+  for (const BatchRecord& batch : group.batches) {
+    if (batch.count == 0 || batch.first_id < 1) {
+      return Misuse(fmt::format("channel {}: a batch of {} messages from id {}", batch.channel, batch.count,
+                                batch.first_id));
+    }
+  }
+  return Status::Ok();
+}
+
+void Store::Impl::ChooseStratum(TimeMicros now) {
+  const uint64_t live_bytes = pages_.bytes();
+  if (current_ && (current_bytes_ < StratumTarget(options_, live_bytes) ||
+                   strata_->used() >= StrataLimit(live_bytes))) {
+    return;
+  }
+  StratumRef next = strata_->TakeSpare();
+  if (!next) return;  // none is ready: the current one overshoots
+  if (current_) {
+    rows_->PutStratum(&batch_, {current_->number, current_created_at_, now});
+    sealed_ = std::move(current_);
+  }
+  rows_->PutStratum(&batch_, {next->number, now, 0});
+  current_ = std::move(next);
+  current_created_at_ = now;
+  current_bytes_ = 0;
+}
+
+Status Store::Impl::StageBatch(const BatchRecord& batch, uint64_t commit) {
+  OpenPage& open = open_pages_[batch.channel];
+  Page& page = open.page;
+  if (batch.first_id < page.next) {
+    return Misuse(fmt::format("channel {}: a batch from id {} after id {}", batch.channel, batch.first_id,
+                              page.next - 1));
+  }
+  if (page.next != batch.first_id || page.bytes >= options_.page_size || page.stratum != current_->number) {
+    // A page that this very group has filled goes out as it is.
+    if (open.staged_in == commit) updates_.push_back({batch.channel, page});
+    page = Page{.first = batch.first_id, .next = batch.first_id, .stratum = current_->number,
+                .first_time = batch.append_time};
+  }
+  if (open.staged_in != commit) {
+    open.staged_in = commit;
+    touched_.emplace_back(batch.channel, &open);
+  }
+  const MessageKey key = EncodeMessageKey(batch.channel, batch.first_id);
+  const BatchHeader header = EncodeBatchHeader(key, batch);
+  pieces_.clear();
+  pieces_.emplace_back(header.data(), header.size());
+  for (const std::string_view piece : batch.bytes.pieces()) pieces_.push_back(SliceOf(piece));
+  const rocksdb::Slice key_slice(key.data(), key.size());
+  batch_.Put(current_->handle, rocksdb::SliceParts(&key_slice, 1),
+             rocksdb::SliceParts(pieces_.data(), static_cast<int>(pieces_.size())))
+      .PermitUncheckedError();
+
+  const uint64_t bytes = key.size() + header.size() + batch.bytes.size();
+  page.next += batch.count;
+  page.bytes += bytes;
+  ++page.batches;
+  page.last_time = batch.append_time;
+  page.commit = commit;
+  current_bytes_ += bytes;
+  return Status::Ok();
+}
+
+void Store::Impl::StagePages() {
+  for (const auto& [channel, open] : touched_) updates_.push_back({channel, open->page});
+  for (const PageUpdate& each : updates_) rows_->PutPage(&batch_, each.channel, each.page);
+}
+
+Status Store::Impl::StageChange(const WriteGroup& group, size_t index) {
+  const CatalogChange& change = group.changes[index];
+  if (const auto* put = std::get_if<PutChannel>(&change)) {
+    rows_->PutChannel(&batch_, put->channel);
+    if (put->channel.number >= next_channel_) {
+      next_channel_ = put->channel.number + 1;
+      rows_->PutNextChannel(&batch_, next_channel_);
+    }
+  } else if (const auto* put_subscription = std::get_if<PutSubscription>(&change)) {
+    rows_->PutSubscription(&batch_, put_subscription->subscription);
+  } else if (const auto* drop_subscription = std::get_if<DropSubscription>(&change)) {
+    rows_->DeleteSubscription(&batch_, drop_subscription->channel, drop_subscription->name);
+  } else {
+    return StageDropChannel(group, index);
+  }
+  return Status::Ok();
+}
+
+Status Store::Impl::StageDropChannel(const WriteGroup& group, size_t index) {
+  const ChannelNumber channel = std::get<DropChannel>(group.changes[index]).channel;
+  rows_->DeleteChannel(&batch_, channel);
+  for (const Page& page : pages_.Pages(channel)) rows_->DeletePage(&batch_, channel, page.first);
+  // Pages and subscriptions of this very group are not in the index or the database yet.
+  for (const PageUpdate& each : updates_) {
+    if (each.channel == channel) rows_->DeletePage(&batch_, channel, each.page.first);
+  }
+  for (size_t i = 0; i < index; ++i) {
+    const auto* put = std::get_if<PutSubscription>(&group.changes[i]);
+    if (put != nullptr && put->subscription.channel == channel) {
+      rows_->DeleteSubscription(&batch_, channel, put->subscription.name);
+    }
+  }
+  STRATA_ASSIGN_OR_RETURN(const auto names, ListSubscriptions(db_.get(), catalog_family_, channel));
+  for (const std::string& name : names) rows_->DeleteSubscription(&batch_, channel, name);
+  open_pages_.erase(channel);
+  dropped_.push_back(channel);
+  return Status::Ok();
+}
+
+Status Store::Impl::StageGroup(const WriteGroup& group) {
+  batch_.Clear();
+  touched_.clear();
+  updates_.clear();
+  dropped_.clear();
+  if (!group.batches.empty()) {
+    ChooseStratum(group.batches.front().append_time);
+    if (!current_) return Status(Reason::INTERNAL, "no stratum to write to");
+    for (const BatchRecord& batch : group.batches) {
+      STRATA_RETURN_IF_ERROR(StageBatch(batch, group.commit));
+    }
+    StagePages();
+  }
+  for (size_t i = 0; i < group.changes.size(); ++i) STRATA_RETURN_IF_ERROR(StageChange(group, i));
+  // Page rows carry the number too; but a group may have none, or may have removed those with the last one.
+  if (group.batches.empty() || !group.changes.empty()) rows_->PutCommit(&batch_, group.commit);
+  return Status::Ok();
+}
+
+Status Store::Impl::Write(const WriteGroup& group) {
+  if (latch_->failed()) return Failed(DataFate::kNotAppended);
+  STRATA_RETURN_IF_ERROR(CheckGroup(group));
+  if (const Status staged = StageGroup(group); !staged.ok()) {
+    // What was staged cannot be taken back from open_pages_: the next group would build on it.
+    latch_->Fail("preparing group " + std::to_string(group.commit) + ": " + staged.ToString());
+    return staged;
+  }
+  const rocksdb::Status written = db_->Write(write_options_, &batch_);
+  if (!written.ok()) latch_->Fail("writing group " + std::to_string(group.commit) + ": " + written.ToString());
+  // The latch, not RocksDB's answer, tells about its log: see fail_latch.h.
+  if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);
+
+  pages_.Apply(updates_);
+  for (const ChannelNumber channel : dropped_) pages_.DropChannel(channel);
+  written_commit_.store(group.commit, std::memory_order_release);
+  groups_.fetch_add(1, std::memory_order_relaxed);
+  if (sealed_) SealInBackground(std::move(sealed_));
+  if (batch_.GetDataSize() > kMaxIdleBatch) batch_ = rocksdb::WriteBatch();
+  return Status::Ok();
+}
+
+// Without this an idle sealed stratum, and a catalog that is seldom full, would pin the log.
+void Store::Impl::SealInBackground(StratumRef sealed) {
+  auto flush = [this, sealed = std::move(sealed)]() mutable {
+    // Waiting, because without it RocksDB answers TryAgain whenever writers happen to be stopped.
+    rocksdb::FlushOptions options;
+    options.allow_write_stall = true;
+    for (rocksdb::ColumnFamilyHandle* family : {sealed->handle, catalog_family_}) {
+      if (latch_->failed()) break;
+      const rocksdb::Status status = db_->Flush(options, family);
+      if (!status.ok()) latch_->Fail("flushing " + family->GetName() + ": " + status.ToString());
+    }
+  };
+  // Refused only while closing, which flushes everything itself.
+  if (!maintenance_->Submit(std::move(flush))) options_.log.Debug("not sealing while closing");
+}
+
+Status Store::Impl::Sync() {
+  if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);
+  const uint64_t commit = written_commit_.load(std::memory_order_acquire);
+  const rocksdb::Status synced = db_->SyncWAL();
+  if (!synced.ok()) latch_->Fail("syncing the log: " + synced.ToString());
+  if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);
+  if (const Status noted = watermark_->NoteDurable(commit); !noted.ok()) {
+    latch_->Fail(noted.message());
+    return Failed(DataFate::kMayHaveBeenAppended);
+  }
+  syncs_.fetch_add(1, std::memory_order_relaxed);
+  return Status::Ok();
+}
+
+void Store::Impl::NoteAcknowledged(const NextIds& next_ids) {
+  if (latch_->failed()) return;
+  const Status noted = watermark_->NoteAcknowledged(next_ids);
+  if (!noted.ok()) latch_->Fail(noted.message());
+}
+
+}  // namespace strata::storage

@@ -1,0 +1,81 @@
+// Strata: the column families that hold messages, by number; which is written; which are ready to be written next.
+//
+//   stratum 7 .. 9: sealed      stratum 10: current      11, 12, 13: spares, empty, created ahead of need
+//
+// Creating a family stalls concurrent writes (15 ms at 64 families), so spares are made four at a time on the
+// maintenance thread before they are needed, and a group never waits for one: without a spare the current stratum
+// overshoots.
+//
+// Writing to a dropped family would poison the whole database. Only the newest stratum is ever written and only
+// sealed ones are dropped, so that cannot happen.
+#pragma once
+
+#include <rocksdb/db.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "storage/fail_latch.h"
+
+namespace strata::storage {
+
+// A column family in use. The family's files go with the last reference, which may cost an unlink per file, so that
+// is handed to the maintenance thread.
+struct Stratum {
+  uint32_t number = 0;
+  rocksdb::ColumnFamilyHandle* handle = nullptr;
+};
+using StratumRef = std::shared_ptr<const Stratum>;
+
+// Thread-safe. All references must be gone before it is destroyed, and it before the database.
+class Strata {
+ public:
+  Strata(rocksdb::DB* db, rocksdb::ColumnFamilyOptions options, Executor* maintenance,
+         std::shared_ptr<FailLatch> latch, Logger log);
+  ~Strata();
+
+  // Takes over families found at open: those with data, in ascending order, then spares.
+  void AddUsed(uint32_t number, rocksdb::ColumnFamilyHandle* handle);
+  void AddSpare(uint32_t number, rocksdb::ColumnFamilyHandle* handle);
+
+  // Creates spares until there are `count`, on the calling thread.
+  Status FillSpares(size_t count);
+
+  // Null if there is none of this number.
+  StratumRef Find(uint32_t number) const;
+  // The newest with data; null before the first.
+  StratumRef Newest() const;
+  // The next spare, which is now the newest stratum; null if none is ready. Orders more on the maintenance thread
+  // when few are left.
+  StratumRef TakeSpare();
+
+  size_t used() const;
+  size_t spares() const;
+
+ private:
+  StratumRef Wrap(uint32_t number, rocksdb::ColumnFamilyHandle* handle);
+  void OrderSpares();
+
+  rocksdb::DB* const db_;
+  const rocksdb::ColumnFamilyOptions options_;
+  Executor* const maintenance_;
+  const std::shared_ptr<FailLatch> latch_;
+  const Logger log_;
+
+  Mutex create_mu_;  // held while families are created; taken before mu_
+  mutable Mutex mu_;
+  std::map<uint32_t, StratumRef> used_ STRATA_GUARDED_BY(mu_);
+  std::deque<StratumRef> spares_ STRATA_GUARDED_BY(mu_);
+  uint32_t next_number_ STRATA_GUARDED_BY(mu_) = 1;
+  bool ordered_ STRATA_GUARDED_BY(mu_) = false;  // a creation is queued or under way
+};
+
+}  // namespace strata::storage

@@ -1,0 +1,244 @@
+// Fail-stop: whatever call fails first, nothing aborts, nothing more is written, reads go on, and after a restart
+// everything that was synced is there.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <random>
+#include <thread>
+
+#include "tests/storage/model.h"
+#include "tests/storage/store_harness.h"
+#include "tests/support/catch.h"
+
+namespace strata::storage {
+namespace {
+
+using testing::Fault;
+using testing::FaultFileSystem;
+using testing::Op;
+
+rocksdb::IOStatus Retryable() {
+  rocksdb::IOStatus status = rocksdb::IOStatus::IOError("disk unplugged");
+  status.SetRetryable(true);
+  return status;
+}
+
+// What happened until the store failed, or did not.
+struct Run {
+  Model written;            // with all that Write() was given
+  std::vector<WriteGroup> groups;
+  uint64_t synced = 0;
+  Status write_status;
+  Status sync_status;
+};
+
+// Appends on this thread and syncs on another until the store fails.
+Run WriteUntilFailed(Store& store, std::mt19937_64& random, int max_groups) {
+  Run run;
+  for (ChannelNumber channel = 1; channel <= 3; ++channel) {
+    WriteGroup group;
+    group.commit = run.written.commit() + 1;
+    group.changes.push_back(PutChannel{MakeChannel(channel, fmt::format("channel-{}", channel))});
+    run.written.Apply(group);
+    run.groups.push_back(group);
+    if (!(run.write_status = store.Write(group)).ok()) return run;
+  }
+  std::atomic<uint64_t> written{run.written.commit()};
+  std::atomic<uint64_t> synced{0};
+  std::atomic<bool> stop{false};
+  Status sync_status;
+  std::thread syncer([&] {
+    while (!stop) {
+      const uint64_t commit = written;
+      sync_status = store.Sync();
+      if (!sync_status.ok()) break;
+      synced = commit;
+    }
+  });
+  for (int i = 0; i < max_groups && run.write_status.ok(); ++i) {
+    WriteGroup group;
+    group.commit = run.written.commit() + 1;
+    group.batches.push_back(run.written.NextBatch(run.written.RandomChannel(random), 1 + random() % 3, random() % 900));
+    run.written.Apply(group);
+    run.groups.push_back(group);
+    run.write_status = store.Write(group);
+    written = group.commit;
+    if (i % 8 == 0) store.NoteAcknowledged({{1, run.written.next_id(1)}});
+  }
+  stop = true;
+  syncer.join();
+  run.sync_status = sync_status;
+  run.synced = synced;
+  return run;
+}
+
+// Closes the failed store and says what that changed on disk. A thread that was just inside a call when another one
+// failed may finish it; none may begin a second.
+std::string CloseWatched(FaultFileSystem& fs, std::unique_ptr<Store> store) {
+  Mutex mu;
+  std::map<std::thread::id, int> begun;
+  std::string changes;
+  fs.SetEventCallback([&](const testing::Event& event) {
+    if ((event.op & testing::kMutation) == 0 || event.done) return;
+    MutexLock lock(mu);
+    if (++begun[std::this_thread::get_id()] > 1) {
+      changes = "the disk was changed after the failure: " + event.path;
+    }
+  });
+  if (store->Close().ok()) changes = "closing after the failure reported success";
+  store.reset();
+  fs.SetEventCallback(nullptr);
+  if (begun.contains(std::this_thread::get_id())) changes = "closing changed the disk after the failure";
+  return changes;
+}
+
+// Everything that must hold once the store has failed and after it was opened again.
+std::string Check(const std::shared_ptr<FaultFileSystem>& fs, const StoreOptions& options,
+                  std::unique_ptr<Store> store, const Run& run, bool power_cut, uint64_t seed) {
+  if (!store->failed()) return "the store has not failed";
+  for (const Status& status : {store->failure(), store->Sync(), store->Write(run.groups.front())}) {
+    if (status.reason() != Reason::STORE_FAILED) return "after the failure: " + status.ToString();
+  }
+  // What was written until then can be read.
+  Model synced;
+  for (const WriteGroup& group : run.groups) {
+    if (group.commit <= run.synced) synced.Apply(group);
+  }
+  for (const auto& [channel, state] : synced.channels()) {
+    const ReadBack back = ReadAll(*store, channel, 1, state.next_id);
+    if (!back.wrong.empty() || back.ids != Ids(1, state.next_id)) {
+      return fmt::format("channel {} cannot be read after the failure: {}", channel, back.wrong);
+    }
+  }
+  const std::string changes = CloseWatched(*fs, std::move(store));
+  if (!changes.empty()) return changes;
+
+  fs->ClearFaults();
+  fs->SetUnlimitedSpace();
+  if (power_cut) {
+    fs->PowerCut(seed);
+  } else {
+    fs->ProcessKill();
+  }
+  auto again = Store::Open(options);
+  if (!again.ok()) return "does not open again: " + again.status().ToString();
+  const Recovered recovered = (*again)->TakeRecovered();
+  if (recovered.commit < run.synced) return "lost a synced group";
+  Model expected;
+  for (const WriteGroup& group : run.groups) {
+    if (group.commit <= recovered.commit) expected.Apply(group);
+  }
+  return expected.Adopt(**again, recovered, false);
+}
+
+struct Case {
+  const char* name;
+  uint32_t ops;
+  const char* path;
+};
+
+const Case kCases[] = {
+    {"append to the log", Op::kAppend, ".log"},
+    {"sync of the log", Op::kSync, ".log"},
+    {"creation of a log", Op::kCreate, ".log"},
+    {"append to a table", Op::kAppend, ".sst"},
+    {"sync of a table", Op::kSync, ".sst"},
+    {"creation of a table", Op::kCreate, ".sst"},
+    {"append to the manifest", Op::kAppend, "MANIFEST"},
+    {"sync of the manifest", Op::kSync, "MANIFEST"},
+    {"rename", Op::kRename, ""},
+    {"append to the options", Op::kAppend, "OPTIONS"},
+    {"sync of a directory", Op::kDirSync, ""},
+    {"deletion", Op::kDelete, ""},
+    {"write of the watermark", Op::kOverwrite, "WATERMARK"},
+    {"any change", testing::kMutation, ""},
+};
+
+TEST_CASE("after the first failure nothing is written, reads go on, and a restart has what was synced",
+          "[fail-stop]") {
+  const rocksdb::IOStatus kinds[] = {rocksdb::IOStatus::IOError(""), rocksdb::IOStatus::NoSpace(), Retryable()};
+  for (const Case& each : kCases) {
+    int met = 0;
+    for (uint64_t seed = 1; seed <= 12; ++seed) {
+      std::mt19937_64 random(seed);
+      const auto fs = NewFaultFs();
+      const StoreOptions options = TinyOptions(fs);
+      auto store = MustOpen(options);
+      Fault fault;
+      fault.ops = each.ops;
+      fault.name = each.path;
+      fault.status = kinds[seed % 3];
+      fault.skip = seed < 4 ? 0 : random() % 20;
+      fault.count = seed % 2 == 0 ? 1 : Fault::kSticky;
+      fault.partial_bytes = seed % 4 == 3 ? random() % 100 : 0;
+      fs->FailNext(fault);
+      const Run run = WriteUntilFailed(*store, random, 400);
+      if (fs->InjectedErrors() == 0) continue;
+      ++met;
+      const std::string wrong = Check(fs, options, std::move(store), run, seed % 2 == 0, seed);
+      INFO(each.name << ", seed " << seed << ": " << wrong);
+      REQUIRE(wrong.empty());
+    }
+    INFO(each.name << " was never made to fail");
+    REQUIRE(met > 0);
+  }
+}
+
+TEST_CASE("a full disk is fail-stop, and with space the store opens again", "[fail-stop]") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto fs = NewFaultFs();
+    const StoreOptions options = TinyOptions(fs);
+    auto store = MustOpen(options);
+    fs->SetFreeSpace(random() % 200'000);
+    const Run run = WriteUntilFailed(*store, random, 2000);
+    CHECK(store->failure().message().find("free space") != std::string::npos);
+    const std::string wrong = Check(fs, options, std::move(store), run, seed % 2 == 0, seed);
+    INFO("seed " << seed << ": " << wrong);
+    REQUIRE(wrong.empty());
+  }
+}
+
+TEST_CASE("the failure names the file, what was done and the system's reason", "[fail-stop]") {
+  const auto fs = NewFaultFs();
+  LogLines lines;
+  StoreOptions options = TinyOptions(fs);
+  options.log = lines.logger();
+  auto store = MustOpen(options);
+  Scribe scribe(*store);
+  REQUIRE(scribe.Create(*store, 1, "logs").ok());
+  fs->FailNext({.ops = Op::kSync, .name = ".log", .status = rocksdb::IOStatus::IOError("")});
+  REQUIRE(scribe.Append(*store, 1).ok());
+  const Status status = store->Sync();
+  CHECK(status.reason() == Reason::STORE_FAILED);
+  CHECK(status.fate() == DataFate::kMayHaveBeenAppended);
+  CHECK(status.message().find("syncing /data/store/db/") != std::string::npos);
+  CHECK(status.message().find("injected") != std::string::npos);
+  CHECK(lines.Contains("injected"));
+  // Refused before it could reach the disk.
+  CHECK(scribe.Append(*store, 1).fate() == DataFate::kNotAppended);
+}
+
+TEST_CASE("an error in reading is reported and does not stop the store", "[fail-stop]") {
+  const auto fs = NewFaultFs();
+  {
+    auto store = MustOpen(TinyOptions(fs));
+    Scribe scribe(*store);
+    REQUIRE(scribe.Create(*store, 1, "logs").ok());
+    REQUIRE(scribe.Append(*store, 1, 10).ok());
+  }
+  auto store = MustOpen(TinyOptions(fs));
+  Scribe scribe(*store);
+  fs->FailNext({.ops = Op::kRead, .name = ".sst", .status = rocksdb::IOStatus::IOError("")});
+  const auto items = store->Read(1, 1, 11, 1000);
+  REQUIRE_FALSE(items.ok());
+  CHECK(items.status().reason() == Reason::IO_ERROR);
+  CHECK(fs->InjectedErrors() == 1);
+  CHECK_FALSE(store->failed());
+  CHECK(ReadAll(*store, 1, 1, 11).ids == Ids(1, 11));
+  CHECK(scribe.Append(*store, 1).ok());
+  CHECK(store->Sync().ok());
+}
+
+}  // namespace
+}  // namespace strata::storage
