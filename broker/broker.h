@@ -1,0 +1,190 @@
+// Broker: the whole product without a network. Channels, appends, readers and subscriptions over
+// one store.
+//
+// Append path:  Broker::Append -> Committer (committer.h) -> storage::LogStore -> publish:
+// TailCache, wake readers Read path:    Reader (reader.h) -> TailCache, else storage::LogStore,
+// else wait for the channel
+//
+// What an append promises: its batch is stored as one, with dense ids, after everything that was
+// acknowledged before it was sent; when its callback runs with OK it is durable under the
+// configured policy, and only then can any reader, position or answer show it.
+//
+// Fail-stop: after the first failed write or sync of the store, appends and every other change get
+// STORE_FAILED (those in flight: may have been appended), reads go on, and only a new broker on the
+// same directory clears it.
+//
+// Threads: everything may be called from any thread. Callbacks run on a thread of the committer, or
+// on the caller's own before the call returns; they must be quick and must not call a blocking
+// function of the broker. Ownership: readers stay valid after Close() and after the broker's end;
+// they only say SHUTTING_DOWN then.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/status.h"
+#include "broker/options.h"
+#include "broker/reader.h"
+#include "broker/types.h"
+#include "storage/log_store.h"
+
+namespace strata::broker {
+
+class Channel;
+class Committer;
+struct SharedState;
+struct Subscription;
+
+class Broker {
+ public:
+  // Over a store that the broker owns from now on. `recovered` is what the store found when it was
+  // opened. For a broker on a directory see open.h.
+  Broker(BrokerOptions options, std::unique_ptr<storage::LogStore> store,
+         storage::Recovered recovered);
+  // Calls Close().
+  ~Broker();
+  Broker(const Broker&) = delete;
+  Broker& operator=(const Broker&) = delete;
+
+  // Waits for what is in flight, persists cursors, wakes every reader with SHUTTING_DOWN, refuses
+  // everything after. The store is released (its own clean close is the owner's: see open.h).
+  // Idempotent; blocking.
+  void Close();
+
+  // --- Channels. Blocking until the change is durable. ---
+  // CHANNEL_EXISTS if it exists with other options; its info, unchanged, if with equal ones.
+  Result<ChannelInfo> CreateChannel(const std::string& name, const ChannelOptions& options);
+  // The channel's info; created with default options if missing and asked for, else
+  // CHANNEL_NOT_FOUND.
+  Result<ChannelInfo> OpenChannel(const std::string& name, bool create_if_missing);
+  Result<ChannelInfo> DescribeChannel(const std::string& name) const;
+  std::vector<ChannelInfo> ListChannels() const;  // by name
+  // Everything up to and including `through` becomes unreadable; clamped to the durable end and
+  // never moved back. Returns the info afterwards. Exact for readers at once; the space is given
+  // back later.
+  Result<ChannelInfo> TruncateChannel(const std::string& name, MessageId through);
+  // The name is free afterwards. Readers and consumers of the channel get CHANNEL_DELETED.
+  Status DeleteChannel(const std::string& name);
+
+  // --- Appending ---
+  // Stores `request.batch` as one and calls `done` exactly once, perhaps before returning. Every
+  // error says what happened to the data. Does not block on the disk.
+  void AppendAsync(AppendRequest request, AppendCallback done);
+  // The same on the calling thread: when nothing else is being written it does the write and the
+  // sync itself, so that a lone writer pays for no hand-over between threads.
+  Result<AppendResult> Append(AppendRequest request);
+
+  // False if an append of `bytes` would be let in now (see max_pending_total). Otherwise true, and
+  // `wake` runs once, on some thread, when room has been made or the broker ends: then try again.
+  // It must only schedule.
+  [[nodiscard]] bool WakeWhenRoom(uint64_t bytes, std::function<void()> wake);
+
+  // --- Reading (reader.h) ---
+  Result<std::unique_ptr<Reader>> OpenReader(const std::string& channel,
+                                             const StartPosition& start);
+  // Attaches to the subscription, exclusively, creating it at `start` if it does not exist.
+  // SUBSCRIPTION_HELD names the present holder. `holder` describes this consumer to others
+  // ("host:pid" or an address). The reader starts at the cursor; destroying it detaches.
+  Result<std::unique_ptr<Reader>> OpenSubscription(const std::string& channel,
+                                                   const std::string& subscription,
+                                                   const StartPosition& start,
+                                                   const std::string& holder);
+
+  // --- Subscriptions ---
+  Result<SubscriptionInfo> CreateSubscription(const std::string& channel,
+                                              const std::string& subscription,
+                                              const StartPosition& start);
+  Result<SubscriptionInfo> DescribeSubscription(const std::string& channel,
+                                                const std::string& subscription) const;
+  // Of one channel, or of all if `channel` is empty; by channel, then name.
+  Result<std::vector<SubscriptionInfo>> ListSubscriptions(const std::string& channel) const;
+  // Moves the cursor, forward or backward. An attached consumer goes on from there.
+  Result<SubscriptionInfo> SeekSubscription(const std::string& channel,
+                                            const std::string& subscription,
+                                            const StartPosition& to);
+  Status DeleteSubscription(const std::string& channel, const std::string& subscription);
+  // Cumulative: all up to and including `through` is done with. An id below the cursor changes
+  // nothing; above the durable end: ACK_BEYOND_END. Not blocking: the cursor reaches the disk with
+  // the next group, within one second.
+  Status Acknowledge(const std::string& channel, const std::string& subscription,
+                     MessageId through);
+
+  // --- State ---
+  BrokerStats Stats() const;
+  Status failure() const;  // OK, or why the store stopped writing (fail-stop)
+  const BrokerOptions& options() const { return options_; }
+  const std::string& store_id() const { return store_id_; }
+  TimeMicros started_at() const { return started_at_; }
+  storage::StoreStats StoreStats() const;
+
+ private:
+  using ChannelPtr = std::shared_ptr<Channel>;
+
+  // --- Lookup ---
+  Result<ChannelPtr> FindChannel(const std::string& name) const;
+  Result<std::pair<ChannelPtr, std::shared_ptr<Subscription>>> FindSubscription(
+      const std::string& channel, const std::string& subscription) const;
+  ChannelInfo InfoOf(const Channel& channel) const;  // with pages and bytes
+
+  // --- Appending ---
+  // Checks a request and reserves its bytes: the channel, and the number of its messages.
+  Result<ChannelPtr> Admit(const AppendRequest& request, uint32_t* count);
+  bool HasRoom(uint64_t bytes) const;
+  void ReleasePending(uint64_t bytes);
+
+  // --- Changes of the catalog ---
+  using Prepare = std::function<Status(storage::WriteGroup*)>;
+  using Publish = std::function<void()>;
+  // Takes a change through the committer on the calling thread; returns when it is durable.
+  Status Commit(Prepare prepare, Publish publish);
+  Result<storage::SubscriptionRecord> NewSubscription(const ChannelPtr& channel,
+                                                      const std::string& subscription,
+                                                      const StartPosition& start);
+
+  // --- Maintenance ---
+  void AddChangedCursors(storage::WriteGroup* group);  // write role: the committer's rider
+  void MaintenanceLoop();
+  void NoteAcknowledged();
+
+  const BrokerOptions options_;
+  const std::unique_ptr<storage::LogStore> store_;
+  const std::string store_id_;
+  const TimeMicros started_at_;
+  const std::shared_ptr<SharedState> shared_;
+
+  // The write role's: channels as they will be once everything written is durable.
+  std::unordered_map<std::string, ChannelPtr> write_channels_;
+  ChannelNumber next_channel_;
+
+  mutable Mutex channels_mu_;  // before a channel's mu_
+  std::unordered_map<std::string, ChannelPtr> channels_ STRATA_GUARDED_BY(channels_mu_);
+
+  std::atomic<uint64_t> pending_bytes_{0};
+  std::atomic<bool> room_wanted_{false};
+  Mutex room_mu_;  // leaf
+  std::vector<std::function<void()>> room_waiters_ STRATA_GUARDED_BY(room_mu_);
+
+  std::atomic<uint64_t> messages_appended_{0};
+  std::atomic<uint64_t> bytes_appended_{0};
+  std::atomic<uint64_t> batches_appended_{0};
+
+  std::unique_ptr<Committer> committer_;
+
+  Mutex maintenance_mu_;
+  CondVar maintenance_wake_;
+  bool closing_ STRATA_GUARDED_BY(maintenance_mu_) = false;
+  uint64_t noted_messages_ =
+      0;  // the maintenance thread's: messages_appended_ when ids were last noted
+  std::thread maintenance_;
+
+  friend class AppendOperation;
+};
+
+}  // namespace strata::broker

@@ -1,0 +1,150 @@
+// Channel: one log's state in memory. It has two faces.
+//
+// The write face is what the next append builds on: ids given out, the newest append time, changes
+// prepared but not yet durable. Only the holder of the committer's write role touches it, so it
+// needs no lock.
+//
+// The read face is what everybody may see: the durable end, the first available id, who waits. It
+// moves forward when the committer publishes, under `mu_`:
+//
+//      truncated      available to readers        written, not yet durable
+//   ─────────────┬──────────────────────────────┬─────────────────────────┐
+//                first_available                next_id                    write face's next_id
+//
+// Lock order: a channel's mu_ before the tail cache's and the broker's list of changed cursors.
+// Wake-ups run without it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/status.h"
+#include "broker/types.h"
+#include "storage/records.h"
+
+namespace strata::broker {
+
+class Reader;
+
+// A durable cursor. Guarded by its channel's mu_, like everything that readers share.
+struct Subscription {
+  storage::SubscriptionRecord record;  // cursor: all below it is acknowledged
+  std::string holder;                  // who is attached; empty if nobody
+  uint64_t seeks = 0;    // tells an attached reader that the cursor was moved under it
+  bool changed = false;  // the cursor is on the list of those to persist
+  int frozen = 0;  // seeks and deletions on their way to disk: its row is not to be written over
+  bool deleted = false;
+};
+
+class Channel {
+ public:
+  // What only the holder of the write role touches.
+  struct WriteFace {
+    storage::ChannelRecord record;
+    MessageId next_id = kFirstMessageId;
+    TimeMicros last_append_time = 0;
+    std::set<std::string, std::less<>> subscriptions;
+    bool deleted = false;
+  };
+
+  // What readers go by, taken at one moment.
+  struct Range {
+    MessageId first_available = 0;
+    MessageId next_id = 0;
+    // The channel's deletion is on its way to disk: its rows may be gone from the store already,
+    // and readers who miss them wait for the end.
+    bool deleting = false;
+    Status end_status;  // not OK: nothing more will come (CHANNEL_DELETED, SHUTTING_DOWN)
+  };
+
+  // `oldest` is the first id of the oldest page in the store, if there is one.
+  Channel(const storage::RecoveredChannel& recovered, std::optional<MessageId> oldest);
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+
+  const std::string& name() const { return name_; }
+  ChannelNumber number() const { return number_; }
+  WriteFace& write_face() { return write_; }  // REQUIRES: the write role
+
+  Range range() const;
+  ChannelInfo Info() const;  // without pages and bytes
+  // The recorded LOST hole that contains `id`, or the first one after it; none: last < first.
+  Gap LostAtOrAfter(MessageId id) const;
+
+  // --- Publishing: in commit order, by the role that completes groups ---
+  void PublishAppend(MessageId next_id, TimeMicros append_time);
+  void PublishTruncation(MessageId through);
+  // The write role's, before the deletion is written; End() follows, whatever becomes of it.
+  void BeginDeletion();
+  // Nothing more will come; the first status stays.
+  void End(const Status& status);
+
+  // --- Waiting ---
+  // Registers `reader`, which stands at `position` and has followed `seeks` of its subscription
+  // (null: none), unless it has something to do already; then false. See Reader::WakeWhenReady.
+  bool AddWaiter(const Reader* reader, std::function<void()> wake, MessageId position,
+                 const Subscription* subscription, uint64_t seeks);
+  void RemoveWaiter(const Reader* reader);
+  // Wakes all waiting readers.
+  void WakeAll();
+
+  // --- Subscriptions ---
+  // By name; null if there is none.
+  std::shared_ptr<Subscription> FindSubscription(std::string_view name) const;
+  std::vector<std::shared_ptr<Subscription>> Subscriptions() const;
+  void PublishSubscription(const storage::SubscriptionRecord& record);
+  void PublishSeek(Subscription& subscription, MessageId cursor,
+                   TimeMicros now);  // an attached reader follows
+  void PublishSubscriptionDeletion(const std::string& name);
+  SubscriptionInfo Describe(const Subscription& subscription) const;
+  // Moves the cursor past `through`; *changed tells that it must be put on the list to persist.
+  Status Acknowledge(Subscription& subscription, MessageId through, TimeMicros now, bool* changed);
+  // Takes hold of it for `holder`; *cursor and *seeks are those to start from.
+  Status Attach(Subscription& subscription, const std::string& holder, TimeMicros now,
+                MessageId* cursor, uint64_t* seeks);
+  void Detach(Subscription& subscription);
+  // The write role's: its row as of now; from here to PublishSeek or PublishSubscriptionDeletion no
+  // cursor is written over it. None if it was deleted.
+  std::optional<storage::SubscriptionRecord> Freeze(Subscription& subscription);
+  // The write role's: the row to persist, if it still is to be.
+  std::optional<storage::SubscriptionRecord> TakeChanged(Subscription& subscription);
+  // True if an attached reader has to move: seeks differ, or the subscription is gone (*status).
+  bool FollowSubscription(const Subscription& subscription, uint64_t* seeks, MessageId* position,
+                          Status* status) const;
+
+ private:
+  struct Waiter {
+    const Reader* reader;
+    std::function<void()> wake;
+  };
+  using Wakes = std::vector<Waiter>;
+  static void Wake(Wakes wakes);
+
+  const ChannelNumber number_;
+  const std::string name_;
+  const ChannelOptions options_;
+  const TimeMicros created_at_;
+  const std::vector<Gap> lost_;
+
+  WriteFace write_;
+
+  mutable Mutex mu_;
+  MessageId first_available_ STRATA_GUARDED_BY(mu_);
+  MessageId next_id_ STRATA_GUARDED_BY(mu_);
+  TimeMicros last_append_time_ STRATA_GUARDED_BY(mu_);
+  MessageId truncated_through_ STRATA_GUARDED_BY(mu_);
+  bool deleting_ STRATA_GUARDED_BY(mu_) = false;
+  Status end_status_ STRATA_GUARDED_BY(mu_);
+  Wakes waiters_ STRATA_GUARDED_BY(mu_);
+  std::map<std::string, std::shared_ptr<Subscription>, std::less<>> subscriptions_
+      STRATA_GUARDED_BY(mu_);
+};
+
+}  // namespace strata::broker

@@ -1,0 +1,85 @@
+// Config: what conf/strata.yaml and --set say, checked and in the types of those who act on it.
+//
+//   auto config = LoadConfig("conf/strata.yaml", {"server.port=-1"});
+//   if (!config.ok()) Fail(config.status());   // INVALID_CONFIG, every mistake with its file:line
+//
+// One table (config_table.h) has every key with its default, its bounds and its documentation; the
+// loader, the sample file conf/strata.yaml and its test all come from it. It lives in broker/
+// because an embedded broker reads the same file (`embedded:DIR?config=FILE`) and takes `store` and
+// `broker` from it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "broker/options.h"
+#include "storage/store.h"
+
+namespace strata::broker {
+
+// server.*, and the limits that are the server's business.
+struct ServerSettings {
+  std::string address;      // an IP address; empty: no TCP
+  int port = 0;             // -1: a free one
+  std::string unix_socket;  // a path; empty: none
+  std::chrono::milliseconds keepalive{0};
+  bool insecure = false;     // serve without TLS beyond this machine
+  uint64_t max_pending = 0;  // limits.maxPending: bytes unacknowledged per stream
+};
+
+struct HttpSettings {
+  std::string address;  // an IP address; empty: no http
+  int port = 0;         // -1: a free one
+};
+
+struct MonitorSettings {
+  bool trace = false;
+  bool debug = false;
+  bool log_time = false;
+  std::string log_file;  // empty: stderr
+  uint64_t log_size_limit = 0;
+};
+
+enum class RetentionPolicy : uint8_t { kAcked, kLimits, kTruncated };
+
+// Read and checked, but not acted upon by this version: it deletes nothing of its own accord.
+struct RetentionSettings {
+  int64_t time_minutes = 0;  // -1: off, as are the next two
+  int64_t size_mb = 0;
+  int64_t max_messages = 0;
+  std::chrono::seconds compaction_interval{0};
+  RetentionPolicy policy = RetentionPolicy::kAcked;
+  std::chrono::microseconds truncate_grace{0};
+  std::chrono::microseconds subscription_expiry{0};  // 0: off
+};
+
+struct Config {
+  storage::StoreOptions store;
+  BrokerOptions broker;
+  ServerSettings server;
+  HttpSettings http;
+  MonitorSettings monitor;
+  RetentionSettings retention;
+
+  // Keys that were set although this version does not act upon them yet, in the table's order. Who
+  // opens a store with this says so once, in the log: see NotEnforcedWarning.
+  std::vector<std::string> not_enforced;
+};
+
+// The settings of the YAML file at `path`, or the defaults if `path` is empty, with `overrides`
+// ("key=value", the last one of a key counts) on top. INVALID_CONFIG names every mistake, one in
+// each line: where (file:line or the override), the key, the reason, and for an unknown key the
+// nearest known one.
+Result<Config> LoadConfig(const std::string& path, const std::vector<std::string>& overrides);
+
+// The line for the log if config.not_enforced is not empty, else "".
+std::string NotEnforcedWarning(const Config& config);
+
+// What conf/strata.yaml has to contain: every key with its documentation and default. A test keeps
+// the file equal to it.
+std::string DefaultConfigFile();
+
+}  // namespace strata::broker

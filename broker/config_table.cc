@@ -1,0 +1,395 @@
+#include "broker/config_table.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "broker/config_values.h"
+#include "broker/memory_limit.h"
+
+namespace strata::broker {
+namespace {
+
+constexpr uint64_t kKiB = 1u << 10;
+constexpr uint64_t kMiB = 1u << 20;
+constexpr uint64_t kGiB = 1u << 30;
+constexpr uint64_t kTiB = kGiB << 10;
+constexpr int64_t kMaxInteger = std::numeric_limits<int64_t>::max();
+constexpr Micros kMillisecond{1000};
+constexpr Micros kSecond{1'000'000};
+constexpr Micros kDay{86'400'000'000};
+
+using Setter = std::function<Status(const std::string& text, Config* config)>;
+
+// A kind of value: what it takes, and how it gets into the config.
+struct Kind {
+  std::string values;
+  Setter set;
+};
+
+template <typename T, typename Parse, typename Store>
+Setter MakeSetter(Parse parse, Store store) {
+  return [parse, store](const std::string& text, Config* config) {
+    Result<T> value = parse(text);
+    if (value.ok()) store(*config, *value);
+    return value.status();
+  };
+}
+
+template <typename Store>
+Kind Bool(Store store) {
+  return {"true or false",
+          MakeSetter<bool>([](const std::string& t) { return ParseBool(t); }, store)};
+}
+
+template <typename Store>
+Kind Integer(int64_t min, int64_t max, std::string values, Store store) {
+  return {
+      std::move(values),
+      MakeSetter<int64_t>([=](const std::string& t) { return ParseInteger(t, min, max); }, store)};
+}
+
+template <typename Store>
+Kind Bytes(uint64_t min, uint64_t max, Store store) {
+  return {
+      fmt::format("bytes, {} to {}; 64MiB and the like are understood", FormatBytes(min),
+                  FormatBytes(max)),
+      MakeSetter<uint64_t>([=](const std::string& t) { return ParseBytes(t, min, max); }, store)};
+}
+
+template <typename Store>
+Kind Duration(Micros bare, Micros min, Micros max, Store store) {
+  std::string values = fmt::format("{} to {}", FormatDuration(min), FormatDuration(max));
+  if (bare.count() > 0)
+    values += fmt::format("; without a unit it counts {}", FormatDuration(bare).substr(1));
+  return {std::move(values),
+          MakeSetter<Micros>([=](const std::string& t) { return ParseDuration(t, bare, min, max); },
+                             store)};
+}
+
+Kind Choice(std::vector<std::string> choices, std::function<void(Config&, size_t)> store) {
+  const std::string values = fmt::format("{}", fmt::join(choices, ", "));
+  return {values, [=](const std::string& text, Config* config) {
+            const auto found = std::find(choices.begin(), choices.end(), text);
+            if (found == choices.end()) {
+              const std::string near = NearestName(text, choices);
+              return Status(Reason::INVALID_CONFIG,
+                            fmt::format("'{}' is none of {}{}", text, values,
+                                        near.empty() ? "" : "; did you mean " + near + "?"));
+            }
+            store(*config, static_cast<size_t>(found - choices.begin()));
+            return Status();
+          }};
+}
+
+// An address to listen on; "none" is stored as an empty string.
+Result<std::string> ParseAddress(std::string text) {
+  if (text == "none") return std::string();
+  if (text == "localhost") return std::string("127.0.0.1");
+  if (text.size() > 2 && text.front() == '[' && text.back() == ']') {
+    text = text.substr(1, text.size() - 2);
+  }
+  in6_addr scratch;
+  if (inet_pton(AF_INET, text.c_str(), &scratch) == 1 ||
+      inet_pton(AF_INET6, text.c_str(), &scratch) == 1) {
+    return text;
+  }
+  return Status(Reason::INVALID_CONFIG,
+                fmt::format("'{}' is not an IP address of this machine, localhost or none", text));
+}
+
+template <typename Store>
+Kind Address(Store store) {
+  return {"an IPv4 or IPv6 address, localhost, or none",
+          MakeSetter<std::string>(ParseAddress, store)};
+}
+
+template <typename Store>
+Kind Port(Store store) {
+  const auto parse = [](const std::string& text) -> Result<int64_t> {
+    Result<int64_t> port = ParseInteger(text, -1, 65535);
+    if (port.ok() && *port != 0) return port;
+    return Status(
+        Reason::INVALID_CONFIG,
+        fmt::format("'{}' is not a port; it takes 1 to 65535, or -1 for a free one", text));
+  };
+  return {"1 to 65535, or -1 for a free one, which is printed", MakeSetter<int64_t>(parse, store)};
+}
+
+// A path; `absent` is the word for none, stored as an empty string.
+template <typename Store>
+Kind Path(std::string values, std::string absent, size_t max_length, Store store) {
+  const auto parse = [=](const std::string& text) -> Result<std::string> {
+    if (text.empty()) return Status(Reason::INVALID_CONFIG, "the path is empty");
+    if (text == absent) return std::string();
+    if (text.size() > max_length) {
+      return Status(
+          Reason::INVALID_CONFIG,
+          fmt::format("the path has {} bytes, the system allows {}", text.size(), max_length));
+    }
+    return text;
+  };
+  return {std::move(values), MakeSetter<std::string>(parse, store)};
+}
+
+Kind CacheRatio() {
+  return {"0 to 1, of which 8MiB to 4GiB are made",
+          MakeSetter<double>([](const std::string& t) { return ParseRatio(t, 0, 1); },
+                             [](Config& c, double ratio) {
+                               const auto share = static_cast<uint64_t>(
+                                   static_cast<double>(MemoryLimit()) * ratio);
+                               c.store.block_cache = std::clamp(share, 8 * kMiB, 4 * kGiB);
+                             })};
+}
+
+Kind CompressionTypes() {
+  const auto parse = [](const std::string& text) -> Result<std::vector<int>> {
+    STRATA_ASSIGN_OR_RETURN(std::vector<int> types, ParseIntegerList(text));
+    if (types.size() < 2 || types.size() > 7) {
+      return Status(Reason::INVALID_CONFIG,
+                    fmt::format("it has {} levels, a store has 2 to 7", types.size()));
+    }
+    for (const int type : types) {
+      if (type == 0 || type == 7) continue;
+      return Status(Reason::INVALID_CONFIG,
+                    fmt::format("{} is no compression that is known: 0 is none, 7 is zstd", type));
+    }
+    return types;
+  };
+  return {"2 to 7 numbers, each 0 (none) or 7 (zstd)",
+          MakeSetter<std::vector<int>>(parse, [](Config& c, std::vector<int> types) {
+            c.store.compression_types = std::move(types);
+          })};
+}
+
+Kind Expiry() {
+  const auto parse = [](const std::string& text) -> Result<Micros> {
+    if (text == "off") return Micros{0};
+    return ParseDuration(text, Micros{0}, kSecond, 3650 * kDay);
+  };
+  return {"off, or 1s to 3650d", MakeSetter<Micros>(parse, [](Config& c, Micros expiry) {
+            c.retention.subscription_expiry = expiry;
+          })};
+}
+
+ConfigKey Row(std::string name, std::string default_text, Kind kind, std::string doc) {
+  return {std::move(name),    std::move(default_text), std::move(kind.values), std::move(doc), true,
+          std::move(kind.set)};
+}
+
+ConfigKey NotYet(std::string name, std::string default_text, Kind kind, std::string doc) {
+  ConfigKey key = Row(std::move(name), std::move(default_text), std::move(kind), std::move(doc));
+  key.enforced = false;
+  return key;
+}
+
+void AddRocksmq(std::vector<ConfigKey>* keys) {
+  keys->push_back(Row("rocksmq.path", "/var/lib/strata",
+                      Path("a directory", "", 4096,
+                           [](Config& c, std::string path) { c.store.path = std::move(path); }),
+                      "Where the store is. Created if missing; the folder above it must exist. A "
+                      "directory that holds anything else is refused, untouched."));
+  keys->push_back(Row("rocksmq.lrucacheratio", "0.06", CacheRatio(),
+                      "The block cache as a share of the memory this process may use: the limit of "
+                      "its control group, or the machine's memory. It serves readers that look for "
+                      "single batches; reading forward does not fill it."));
+  keys->push_back(
+      Row("rocksmq.rocksmqPageSize", "67108864",
+          Bytes(64 * kKiB, 16 * kGiB, [](Config& c, uint64_t bytes) { c.store.page_size = bytes; }),
+          "A page, the unit in which old messages will be removed, closes at this many "
+          "bytes. Smaller pages follow retention more closely and cost memory for the "
+          "index."));
+  keys->push_back(NotYet("rocksmq.retentionTimeInMinutes", "4320",
+                         Integer(-1, kMaxInteger / 60'000'000, "minutes, or -1 for off",
+                                 [](Config& c, int64_t v) { c.retention.time_minutes = v; }),
+                         "A page may go when its newest message is older than this."));
+  keys->push_back(NotYet("rocksmq.retentionSizeInMB", "8192",
+                         Integer(-1, kMaxInteger >> 20, "MiB, or -1 for off",
+                                 [](Config& c, int64_t v) { c.retention.size_mb = v; }),
+                         "A page may go when its channel holds more than this without it."));
+  keys->push_back(NotYet("rocksmq.compactionInterval", "86400",
+                         Duration(kSecond, kSecond, 3650 * kDay,
+                                  [](Config& c, Micros v) {
+                                    c.retention.compaction_interval =
+                                        std::chrono::duration_cast<std::chrono::seconds>(v);
+                                  }),
+                         "How long a stratum that is no longer written stays as it is before it is "
+                         "rewritten with the last level's compression."));
+  keys->push_back(
+      Row("rocksmq.compressionTypes", "[0, 0, 7, 7, 7]", CompressionTypes(),
+          "The compression of each level of RocksDB. New strata are written at the first "
+          "level; rewritten ones go to the last."));
+}
+
+void AddRetention(std::vector<ConfigKey>* keys) {
+  keys->push_back(NotYet(
+      "retention.policy", "acked",
+      Choice({"acked", "limits", "truncated"},
+             [](Config& c, size_t i) { c.retention.policy = static_cast<RetentionPolicy>(i); }),
+      "Which pages the rules may take: those that every subscription has "
+      "acknowledged, every page, or none but truncated ones."));
+  keys->push_back(
+      NotYet("retention.maxMsgs", "-1",
+             Integer(-1, kMaxInteger, "messages, or -1 for off",
+                     [](Config& c, int64_t v) { c.retention.max_messages = v; }),
+             "A page may go when its channel holds more messages than this without it."));
+  keys->push_back(NotYet("retention.truncateGrace", "0",
+                         Duration(Micros{0}, Micros{0}, 3650 * kDay,
+                                  [](Config& c, Micros v) { c.retention.truncate_grace = v; }),
+                         "How long truncated messages keep their place on disk."));
+  keys->push_back(NotYet("retention.subscriptionExpiry", "off", Expiry(),
+                         "A subscription that was idle for this long no longer holds pages back."));
+}
+
+void AddDurability(std::vector<ConfigKey>* keys) {
+  keys->push_back(Row(
+      "durability.sync", "always",
+      Choice({"always", "interval", "none"},
+             [](Config& c, size_t i) {
+               constexpr SyncPolicy kPolicies[] = {SyncPolicy::kAlways, SyncPolicy::kInterval,
+                                                   SyncPolicy::kNone};
+               c.broker.sync = c.store.sync = kPolicies[i];
+             }),
+      "When an append counts as acknowledged. always: after the sync that covers it, so that it "
+      "survives a power cut. interval: after the write, synced every syncInterval; it survives a "
+      "killed process, and a power cut may take the last interval. none: after the write, synced "
+      "when the operating system likes."));
+  keys->push_back(Row("durability.syncInterval", "10ms",
+                      Duration(Micros{0}, kMillisecond, 60 * kSecond,
+                               [](Config& c, Micros v) { c.broker.sync_interval = v; }),
+                      "How often the log is synced with sync: interval."));
+}
+
+void AddLimits(std::vector<ConfigKey>* keys) {
+  keys->push_back(
+      Row("limits.maxPayload", "16777216",
+          Bytes(kKiB, 256 * kMiB, [](Config& c, uint64_t v) { c.broker.limits.max_payload = v; }),
+          "The largest message, payload and properties together. A batch may have 64KiB "
+          "more than this."));
+  keys->push_back(
+      Row("limits.maxPending", "67108864",
+          Bytes(64 * kKiB, kTiB, [](Config& c, uint64_t v) { c.server.max_pending = v; }),
+          "Bytes that one Produce stream may have unacknowledged before the server stops "
+          "reading it."));
+  keys->push_back(
+      Row("limits.maxPendingTotal", "67108864",
+          Bytes(64 * kKiB, kTiB, [](Config& c, uint64_t v) { c.broker.max_pending_total = v; }),
+          "The same of all appends together. Streams wait beyond it, single appends are "
+          "refused with BACK_PRESSURE. It is the largest part of the server's memory at "
+          "full load."));
+  keys->push_back(
+      NotYet("limits.maxFileStore", "0",
+             Bytes(0, 1024 * kTiB, [](Config& c, uint64_t v) { c.store.max_file_store = v; }),
+             "The most that everything in the store's directory may take on disk. 0 is "
+             "what it takes at start and 80 % of what is free then."));
+  keys->push_back(
+      Row("limits.tailCache", "32MiB",
+          Bytes(0, kTiB, [](Config& c, uint64_t v) { c.broker.tail_cache = v; }),
+          "Memory for the newest batches. Readers that keep up are served from it, others "
+          "read from disk."));
+  keys->push_back(
+      Row("limits.writeBuffer", "64MiB",
+          Bytes(kMiB, 64 * kGiB, [](Config& c, uint64_t v) { c.store.write_buffer = v; }),
+          "Memory for messages that are in the log but not yet in a table file. The log "
+          "holds at most four times as much."));
+}
+
+void AddServer(std::vector<ConfigKey>* keys) {
+  keys->push_back(
+      Row("server.address", "127.0.0.1",
+          Address([](Config& c, std::string v) { c.server.address = std::move(v); }),
+          "Where gRPC is served over TCP. Beyond this machine only with server.insecure; "
+          "none serves the Unix socket alone."));
+  keys->push_back(Row("server.port", "7470",
+                      Port([](Config& c, int64_t v) { c.server.port = static_cast<int>(v); }),
+                      "Its port."));
+  keys->push_back(Row("server.unixSocket", "none",
+                      Path("a path, or none", "none", sizeof(sockaddr_un::sun_path) - 1,
+                           [](Config& c, std::string v) { c.server.unix_socket = std::move(v); }),
+                      "A Unix socket to serve gRPC on as well: faster than TCP, and its folder's "
+                      "permissions say who may connect."));
+  keys->push_back(Row(
+      "server.initializeTimeout", "4000",
+      Duration(kMillisecond, Micros{0}, 3600 * kSecond,
+               [](Config& c, Micros v) {
+                 c.store.lock_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(v);
+               }),
+      "How long to wait at start for another process that still has the store open."));
+  keys->push_back(
+      Row("server.keepalive", "10s",
+          Duration(Micros{0}, kSecond, 3600 * kSecond,
+                   [](Config& c, Micros v) {
+                     c.server.keepalive = std::chrono::duration_cast<std::chrono::milliseconds>(v);
+                   }),
+          "A connection that was silent for half of this is asked for a sign of life, and "
+          "given up when none came by the end of it. Then its subscriptions are free."));
+  keys->push_back(
+      Row("server.insecure", "false", Bool([](Config& c, bool v) { c.server.insecure = v; }),
+          "Serve an address beyond this machine although this version has neither TLS nor "
+          "authentication: everyone who reaches the port may read, write and delete."));
+}
+
+void AddMonitor(std::vector<ConfigKey>* keys) {
+  keys->push_back(Row("http.address", "127.0.0.1",
+                      Address([](Config& c, std::string v) { c.http.address = std::move(v); }),
+                      "Where /healthz and /readyz are served; none turns them off."));
+  keys->push_back(Row("http.port", "7471",
+                      Port([](Config& c, int64_t v) { c.http.port = static_cast<int>(v); }),
+                      "Its port."));
+  keys->push_back(Row("monitor.trace", "false",
+                      Bool([](Config& c, bool v) { c.monitor.trace = v; }),
+                      "Log every request. For short times only."));
+  keys->push_back(Row("monitor.debug", "false",
+                      Bool([](Config& c, bool v) { c.monitor.debug = v; }),
+                      "Log connections and maintenance steps."));
+  keys->push_back(
+      Row("monitor.logTime", "true", Bool([](Config& c, bool v) { c.monitor.log_time = v; }),
+          "Begin each line with the time. Turn it off where the journal adds its own."));
+  keys->push_back(Row("monitor.logFile", "stderr",
+                      Path("a path, or stderr", "stderr", 4096,
+                           [](Config& c, std::string v) { c.monitor.log_file = std::move(v); }),
+                      "Where the log goes."));
+  keys->push_back(
+      Row("monitor.logSizeLimit", "512MiB",
+          Bytes(64 * kKiB, kTiB, [](Config& c, uint64_t v) { c.monitor.log_size_limit = v; }),
+          "A log file of this size is put aside as FILE.1, replacing the one before, and "
+          "a new one begun."));
+}
+
+}  // namespace
+
+const std::vector<ConfigSection>& ConfigSections() {
+  static const std::vector<ConfigSection> sections = {
+      {"rocksmq",
+       "The store. The names are those of Milvus; the rocksmq section of a milvus.yaml works here "
+       "as "
+       "it is."},
+      {"retention", "Which old messages may go."},
+      {"durability", "What an acknowledgement promises."},
+      {"limits", "Sizes, and how much memory is used."},
+      {"server", "How clients reach it."},
+      {"http", "Health for orchestrators and load balancers."},
+      {"monitor", "The log."},
+  };
+  return sections;
+}
+
+const std::vector<ConfigKey>& ConfigKeys() {
+  static const std::vector<ConfigKey> keys = [] {
+    std::vector<ConfigKey> all;
+    AddRocksmq(&all);
+    AddRetention(&all);
+    AddDurability(&all);
+    AddLimits(&all);
+    AddServer(&all);
+    AddMonitor(&all);
+    return all;
+  }();
+  return keys;
+}
+
+}  // namespace strata::broker

@@ -1,0 +1,178 @@
+// The broker's durable cursors: created, sought and deleted through the committer; acknowledgements
+// ride along.
+#include <utility>
+
+#include "broker/broker.h"
+#include "broker/channel.h"
+#include "broker/committer.h"
+#include "broker/shared_state.h"
+
+namespace strata::broker {
+
+using storage::SubscriptionRecord;
+
+namespace {
+
+Status NotFound(const std::string& channel, const std::string& subscription) {
+  return Status(Reason::SUBSCRIPTION_NOT_FOUND,
+                "the channel '" + channel + "' has no subscription '" + subscription + "'");
+}
+
+}  // namespace
+
+Result<std::pair<Broker::ChannelPtr, std::shared_ptr<Subscription>>> Broker::FindSubscription(
+    const std::string& channel_name, const std::string& name) const {
+  STRATA_ASSIGN_OR_RETURN(ChannelPtr channel, FindChannel(channel_name));
+  std::shared_ptr<Subscription> subscription = channel->FindSubscription(name);
+  if (subscription == nullptr) return NotFound(channel_name, name);
+  return std::make_pair(std::move(channel), std::move(subscription));
+}
+
+Result<SubscriptionRecord> Broker::NewSubscription(const ChannelPtr& channel,
+                                                   const std::string& name,
+                                                   const StartPosition& start) {
+  if (!IsValidName(name)) {
+    return Status(
+        Reason::INVALID_ARGUMENT,
+        "'" + name.substr(0, 300) + "' is not a subscription name: 1 to 249 of A-Z a-z 0-9 . _ -");
+  }
+  SubscriptionRecord record;
+  record.channel = channel->number();
+  record.name = name;
+  STRATA_ASSIGN_OR_RETURN(record.cursor, ResolveStart(*shared_, *channel, start));
+  record.created_at = options_.clock->WallMicros();
+  record.active_at = record.created_at;
+  return record;
+}
+
+Result<SubscriptionInfo> Broker::CreateSubscription(const std::string& channel_name,
+                                                    const std::string& name,
+                                                    const StartPosition& start) {
+  STRATA_ASSIGN_OR_RETURN(const ChannelPtr channel, FindChannel(channel_name));
+  STRATA_ASSIGN_OR_RETURN(const SubscriptionRecord record, NewSubscription(channel, name, start));
+  STRATA_RETURN_IF_ERROR(Commit(
+      [&](storage::WriteGroup* group) {
+        Channel::WriteFace& face = channel->write_face();
+        if (face.deleted) {
+          return Status(Reason::CHANNEL_DELETED, "the channel '" + channel_name + "' was deleted");
+        }
+        if (!face.subscriptions.insert(name).second) {
+          return Status(
+              Reason::SUBSCRIPTION_EXISTS,
+              "the channel '" + channel_name + "' has a subscription '" + name + "' already");
+        }
+        group->changes.emplace_back(storage::PutSubscription{record});
+        return Status::Ok();
+      },
+      [&] { channel->PublishSubscription(record); }));
+  return DescribeSubscription(channel_name, name);
+}
+
+Result<SubscriptionInfo> Broker::DescribeSubscription(const std::string& channel_name,
+                                                      const std::string& name) const {
+  STRATA_ASSIGN_OR_RETURN(const auto found, FindSubscription(channel_name, name));
+  return found.first->Describe(*found.second);
+}
+
+Result<std::vector<SubscriptionInfo>> Broker::ListSubscriptions(
+    const std::string& channel_name) const {
+  std::vector<ChannelPtr> channels;
+  if (!channel_name.empty()) {
+    STRATA_ASSIGN_OR_RETURN(ChannelPtr channel, FindChannel(channel_name));
+    channels.push_back(std::move(channel));
+  } else {
+    for (const ChannelInfo& info : ListChannels()) {
+      Result<ChannelPtr> channel = FindChannel(info.name);
+      if (channel.ok()) channels.push_back(*std::move(channel));
+    }
+  }
+  std::vector<SubscriptionInfo> infos;
+  for (const ChannelPtr& channel : channels) {
+    for (const auto& subscription : channel->Subscriptions())
+      infos.push_back(channel->Describe(*subscription));
+  }
+  return infos;
+}
+
+Result<SubscriptionInfo> Broker::SeekSubscription(const std::string& channel_name,
+                                                  const std::string& name,
+                                                  const StartPosition& to) {
+  STRATA_ASSIGN_OR_RETURN(const auto found, FindSubscription(channel_name, name));
+  const ChannelPtr& channel = found.first;
+  Subscription& subscription = *found.second;
+  STRATA_ASSIGN_OR_RETURN(const MessageId cursor, ResolveStart(*shared_, *channel, to));
+  const TimeMicros now = options_.clock->WallMicros();
+  STRATA_RETURN_IF_ERROR(Commit(
+      [&](storage::WriteGroup* group) {
+        Channel::WriteFace& face = channel->write_face();
+        if (face.deleted || !face.subscriptions.contains(name)) return NotFound(channel_name, name);
+        std::optional<SubscriptionRecord> record = channel->Freeze(subscription);
+        if (!record.has_value()) return NotFound(channel_name, name);
+        record->cursor = cursor;
+        record->active_at = now;
+        group->changes.emplace_back(storage::PutSubscription{*std::move(record)});
+        return Status::Ok();
+      },
+      [&] { channel->PublishSeek(subscription, cursor, now); }));
+  return channel->Describe(subscription);
+}
+
+Status Broker::DeleteSubscription(const std::string& channel_name, const std::string& name) {
+  STRATA_ASSIGN_OR_RETURN(const auto found, FindSubscription(channel_name, name));
+  const ChannelPtr& channel = found.first;
+  Subscription& subscription = *found.second;
+  return Commit(
+      [&](storage::WriteGroup* group) {
+        Channel::WriteFace& face = channel->write_face();
+        if (face.deleted || face.subscriptions.erase(name) == 0)
+          return NotFound(channel_name, name);
+        (void)channel->Freeze(subscription);
+        group->changes.emplace_back(storage::DropSubscription{channel->number(), name});
+        return Status::Ok();
+      },
+      [&] { channel->PublishSubscriptionDeletion(name); });
+}
+
+Status Broker::Acknowledge(const std::string& channel_name, const std::string& name,
+                           MessageId through) {
+  STRATA_ASSIGN_OR_RETURN(auto found, FindSubscription(channel_name, name));
+  bool changed = false;
+  STRATA_RETURN_IF_ERROR(
+      found.first->Acknowledge(*found.second, through, options_.clock->WallMicros(), &changed));
+  if (changed) shared_->changed_cursors.Add(std::move(found.first), std::move(found.second));
+  return Status::Ok();
+}
+
+Result<std::unique_ptr<Reader>> Broker::OpenSubscription(const std::string& channel_name,
+                                                         const std::string& name,
+                                                         const StartPosition& start,
+                                                         const std::string& holder) {
+  Result<std::pair<ChannelPtr, std::shared_ptr<Subscription>>> found =
+      FindSubscription(channel_name, name);
+  if (!found.ok() && found.status().reason() == Reason::SUBSCRIPTION_NOT_FOUND) {
+    const Result<SubscriptionInfo> created = CreateSubscription(channel_name, name, start);
+    // Created by another consumer at the same moment: then `start` is that one's.
+    if (!created.ok() && created.status().reason() != Reason::SUBSCRIPTION_EXISTS)
+      return created.status();
+    found = FindSubscription(channel_name, name);
+  }
+  if (!found.ok()) return found.status();
+  auto& [channel, subscription] = *found;
+  MessageId cursor = 0;
+  uint64_t seeks = 0;
+  STRATA_RETURN_IF_ERROR(
+      channel->Attach(*subscription, holder, options_.clock->WallMicros(), &cursor, &seeks));
+  return std::make_unique<Reader>(shared_, channel, subscription, cursor, seeks);
+}
+
+void Broker::AddChangedCursors(storage::WriteGroup* group) {
+  if (!shared_->changed_cursors.any()) return;
+  for (const auto& [channel, subscription] : shared_->changed_cursors.Take()) {
+    if (channel->write_face().deleted) continue;
+    std::optional<SubscriptionRecord> record = channel->TakeChanged(*subscription);
+    if (record.has_value())
+      group->changes.emplace_back(storage::PutSubscription{*std::move(record)});
+  }
+}
+
+}  // namespace strata::broker

@@ -1,0 +1,112 @@
+// MemoryStore: a LogStore in memory, for tests of everything above the seam, without RocksDB.
+//
+// It keeps what a disk would: groups that were written, and how many of them a sync covers. A test
+// can
+//  - hold a sync (HoldSyncs / ReleaseSyncs) to look at the world while groups are written and not
+//  durable,
+//  - fail the next write or sync, after which the store is failed for good, as the real one,
+//  - cut the power: Reopen() gives a new store with the durable groups, or a prefix of the others
+//  too,
+//  - break one batch (Damage), or hide ids as retention would (DropBefore).
+// It checks its callers as it goes: ids and commit numbers must continue, and no call may follow a
+// failure.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "storage/log_store.h"
+
+namespace strata::testing {
+
+class MemoryStore final : public storage::LogStore {
+ public:
+  MemoryStore() = default;
+
+  // The state after a power cut: the groups that a sync covered, and the first `unsynced` of the
+  // others.
+  std::unique_ptr<MemoryStore> Reopen(size_t unsynced = 0) const;
+  // What a broker starts from.
+  storage::Recovered Recover() const;
+
+  // --- What goes wrong ---
+  void HoldSyncs();
+  void ReleaseSyncs();
+  void AwaitHeldSync();  // until a Sync() is being held
+  void HoldWrites();
+  void ReleaseWrites();
+  void AwaitHeldWrite();
+  void FailNextWrite();
+  void FailNextSync();
+  void Damage(ChannelNumber channel, MessageId first_id);
+  void DropBefore(ChannelNumber channel, MessageId id);
+
+  // --- What happened ---
+  size_t groups() const;  // written
+  size_t durable_groups() const;
+  size_t syncs() const;  // completed
+  size_t reads() const;
+  bool closed() const;
+  // The batches of each group, for tests of grouping.
+  std::vector<size_t> batches_per_group() const;
+  // Breaches of the seam's rules by the code under test, empty if none.
+  std::vector<std::string> breaches() const;
+  std::vector<std::pair<ChannelNumber, MessageId>> noted() const;
+
+  // --- LogStore ---
+  Status Write(const storage::WriteGroup& group) override;
+  Status Sync() override;
+  Result<std::vector<storage::ReadItem>> Read(ChannelNumber channel, MessageId from, MessageId end,
+                                              size_t max_bytes) override;
+  Result<MessageId> FindTime(ChannelNumber channel, TimeMicros time, MessageId from,
+                             MessageId end) override;
+  std::optional<MessageId> OldestId(ChannelNumber channel) override;
+  void NoteAcknowledged(const std::vector<std::pair<ChannelNumber, MessageId>>& next_ids) override;
+  Status Close() override;
+  bool failed() const override;
+  Status failure() const override;
+  storage::StoreStats Stats() const override;
+  storage::ChannelSpace Space(ChannelNumber channel) const override;
+
+ private:
+  struct ChannelState {
+    storage::ChannelRecord record;
+    std::map<MessageId, storage::StoredBatch> batches;
+    std::map<std::string, storage::SubscriptionRecord> subscriptions;
+    MessageId next_id = kFirstMessageId;
+    TimeMicros last_append_time = 0;
+  };
+
+  void Apply(const storage::WriteGroup& group) STRATA_REQUIRES(mu_);
+  void ApplyChange(const storage::CatalogChange& change) STRATA_REQUIRES(mu_);
+  void Breach(std::string what) STRATA_REQUIRES(mu_) { breaches_.push_back(std::move(what)); }
+  Status FailLocked(const char* what) STRATA_REQUIRES(mu_);
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  std::vector<storage::WriteGroup> groups_ STRATA_GUARDED_BY(mu_);
+  size_t durable_ STRATA_GUARDED_BY(mu_) = 0;
+  size_t syncs_ STRATA_GUARDED_BY(mu_) = 0;
+  size_t reads_ STRATA_GUARDED_BY(mu_) = 0;
+  std::map<ChannelNumber, ChannelState> channels_ STRATA_GUARDED_BY(mu_);
+  std::map<ChannelNumber, std::vector<MessageId>> damaged_ STRATA_GUARDED_BY(mu_);
+  ChannelNumber next_channel_ STRATA_GUARDED_BY(mu_) = 1;
+  uint64_t commit_ STRATA_GUARDED_BY(mu_) = 0;
+  bool hold_syncs_ STRATA_GUARDED_BY(mu_) = false;
+  bool sync_held_ STRATA_GUARDED_BY(mu_) = false;
+  bool hold_writes_ STRATA_GUARDED_BY(mu_) = false;
+  bool write_held_ STRATA_GUARDED_BY(mu_) = false;
+  bool fail_write_ STRATA_GUARDED_BY(mu_) = false;
+  bool fail_sync_ STRATA_GUARDED_BY(mu_) = false;
+  bool writing_ STRATA_GUARDED_BY(mu_) = false;
+  bool syncing_ STRATA_GUARDED_BY(mu_) = false;
+  bool closed_ STRATA_GUARDED_BY(mu_) = false;
+  Status failure_ STRATA_GUARDED_BY(mu_);
+  std::vector<std::string> breaches_ STRATA_GUARDED_BY(mu_);
+  std::vector<std::pair<ChannelNumber, MessageId>> noted_ STRATA_GUARDED_BY(mu_);
+};
+
+}  // namespace strata::testing
