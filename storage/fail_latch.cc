@@ -258,8 +258,14 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
   }
   IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
                       IODebugContext* dbg) override {
+    // RocksDB syncs the directory after it has put the new CURRENT in place, but not before: where directory entries
+    // may reach the disk in any order, a power cut would leave a CURRENT that names a MANIFEST that is not there.
+    if (to.ends_with("/CURRENT")) {
+      IOStatus synced = SyncFolderOf(to, options, dbg);
+      if (!synced.ok()) return synced;
+    }
     return ForPath(from + " to " + to)("renaming",
-                                     [&] { return target()->RenameFile(from, to, options, dbg); });
+                                       [&] { return target()->RenameFile(from, to, options, dbg); });
   }
   IOStatus LinkFile(const std::string& from, const std::string& to, const IOOptions& options,
                     IODebugContext* dbg) override {
@@ -289,6 +295,12 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
   }
   // For what is done by path, creating a log included: without the file there is nothing to pretend on.
   Guard ForPath(std::string path) const { return Guard(latch_, std::move(path), /*hide=*/false); }
+
+  IOStatus SyncFolderOf(const std::string& path, const IOOptions& options, IODebugContext* dbg) {
+    std::unique_ptr<rocksdb::FSDirectory> folder;
+    IOStatus status = NewDirectory(path.substr(0, path.rfind('/')), options, &folder, dbg);
+    return status.ok() ? folder->Fsync(options, dbg) : status;
+  }
 
   template <typename Open>
   IOStatus Wrap(const std::string& path, std::unique_ptr<rocksdb::FSWritableFile>* result,

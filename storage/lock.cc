@@ -30,6 +30,15 @@ std::string ProcessName(pid_t pid) {
   return name;
 }
 
+// Nobody tells us when the lock is free, so this only lets time pass. The pair is never destroyed: whoever moves an
+// injected clock may still hold on to it when the wait is over.
+void WaitUntil(Clock* clock, Clock::Duration time) {
+  static Mutex* const kMutex = new Mutex;
+  static CondVar* const kNever = new CondVar;
+  MutexLock lock(*kMutex);
+  clock->WaitUntil(*kMutex, *kNever, time);
+}
+
 // "process 4711 (stratad)", as far as it can be known. REQUIRES: this process does not hold the lock.
 std::string Holder(const std::string& path) {
   const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -75,11 +84,7 @@ Result<std::unique_ptr<StoreLock>> StoreLock::Acquire(std::shared_ptr<rocksdb::F
     }
     const Clock::Duration now = clock->Monotonic();
     if (now >= deadline) break;
-    // Nobody tells us when the lock is free: poll.
-    Mutex mu;
-    CondVar never;
-    MutexLock lock(mu);
-    clock->WaitUntil(mu, never, std::min<Clock::Duration>(deadline, now + kPoll));
+    WaitUntil(clock, std::min<Clock::Duration>(deadline, now + kPoll));
   }
   return Status(Reason::STORE_LOCKED,
                 fmt::format("{} is locked: the store is in use by {}, and was still so after {} ms", path,

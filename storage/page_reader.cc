@@ -41,7 +41,8 @@ std::optional<MessageId> NearestReadable(MessageId from, MessageId limit, Works&
 
 PageReader::PageReader(rocksdb::DB* db, StratumRef stratum, ChannelNumber channel, const Page& page,
                        OnDamage on_damage)
-    : stratum_(std::move(stratum)),
+    : db_(db),
+      stratum_(std::move(stratum)),
       page_(page),
       channel_(channel),
       on_damage_(std::move(on_damage)),
@@ -53,12 +54,16 @@ PageReader::PageReader(rocksdb::DB* db, StratumRef stratum, ChannelNumber channe
     on_damage_(page.first, "the stratum is missing");
     return;
   }
+  Renew();
+}
+
+void PageReader::Renew() {
   rocksdb::ReadOptions options;
   options.iterate_lower_bound = &lower_;
   options.iterate_upper_bound = &upper_;
   options.fill_cache = false;
   options.verify_checksums = true;
-  row_.reset(db->NewIterator(options, stratum_->handle));
+  row_.reset(db_->NewIterator(options, stratum_->handle));
 }
 
 Status PageReader::ReadError() const {
@@ -68,15 +73,31 @@ Status PageReader::ReadError() const {
 }
 
 bool PageReader::SeekWorks(MessageId id) {
+  // An iterator that has gone backwards into a damaged block does not get over it by seeking.
+  if (!row_->status().ok()) Renew();
   const MessageKey key = EncodeMessageKey(channel_, id);
   row_->Seek(rocksdb::Slice(key.data(), key.size()));
   return row_->status().ok();
 }
 
-bool PageReader::SeekBeforeWorks(MessageId id) {
+// Puts the iterator on the last row at or below `id`, if it can.
+Status PageReader::SeekRowBefore(MessageId id) {
   const MessageKey key = EncodeMessageKey(channel_, id);
   row_->SeekForPrev(rocksdb::Slice(key.data(), key.size()));
-  return row_->status().ok();
+  if (row_->status().ok()) return Status::Ok();
+  STRATA_RETURN_IF_ERROR(ReadError());
+  // Going backwards, RocksDB looks at the row in front of the one it returns, and fails if that is in a damaged block.
+  // Going forwards it does not: search the largest id from which the next row is still at or below `id`.
+  const auto is_below = [this, id](MessageId from) {
+    ChannelNumber channel = 0;
+    MessageId first = 0;
+    return SeekWorks(from) && row_->Valid() && DecodeMessageKey(View(row_->key()), &channel, &first) && first <= id;
+  };
+  const MessageId limit = std::max(page_.first, id - MessageId{kMaxBatchMessages});
+  const auto nearest = NearestReadable(id, limit, is_below);
+  STRATA_RETURN_IF_ERROR(ReadError());
+  SeekWorks(nearest.value_or(page_.next));
+  return ReadError();
 }
 
 Result<bool> PageReader::Seek(MessageId id, BatchView* batch) {
@@ -91,16 +112,8 @@ Result<bool> PageReader::Seek(MessageId id, BatchView* batch) {
     return Take(batch);
   }
   STRATA_RETURN_IF_ERROR(ReadError());
-  // The batch with `id` inside begins before it, at most a batch's length.
-  bool before = SeekBeforeWorks(next_);
-  if (!before) {
-    STRATA_RETURN_IF_ERROR(ReadError());
-    const MessageId limit = std::max(page_.first, next_ - MessageId{kMaxBatchMessages});
-    const auto nearest = NearestReadable(next_, limit, [this](MessageId probe) { return SeekBeforeWorks(probe); });
-    STRATA_RETURN_IF_ERROR(ReadError());
-    before = nearest.has_value() && SeekBeforeWorks(*nearest);
-  }
-  if (before && row_->Valid() && DecodeBatch(View(row_->key()), View(row_->value()), batch) == nullptr &&
+  STRATA_RETURN_IF_ERROR(SeekRowBefore(next_));
+  if (row_->Valid() && DecodeBatch(View(row_->key()), View(row_->value()), batch) == nullptr &&
       batch->next_id() > next_) {
     next_ = batch->next_id();
     return true;

@@ -36,15 +36,17 @@ class PageReader {
   Result<bool> Next(BatchView* batch);
 
  private:
+  void Renew();
   // Takes the row under the iterator, or passes over damage until there is one to take.
   Result<bool> Take(BatchView* batch);
   // Puts the iterator on the first row behind a damaged block, or ends.
   Status PassDamagedBlock();
   bool SeekWorks(MessageId id);
-  bool SeekBeforeWorks(MessageId id);
+  Status SeekRowBefore(MessageId id);
   // OK unless the iterator failed for another reason than damaged data.
   Status ReadError() const;
 
+  rocksdb::DB* const db_;
   const StratumRef stratum_;
   const Page page_;
   const ChannelNumber channel_;

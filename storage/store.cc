@@ -56,6 +56,10 @@ StoreStats Store::Impl::Stats() const {
   stats.pages = pages_.pages();
   stats.live_bytes = pages_.bytes();
   stats.disk_bytes = DiskUsage(*base_fs_, options_.path);
+  uint64_t free = 0;
+  if (base_fs_->GetFreeSpace(options_.path, rocksdb::IOOptions(), &free, nullptr).ok()) {
+    stats.disk_free_bytes = free;
+  }
   stats.groups = groups_.load(std::memory_order_relaxed);
   stats.syncs = syncs_.load(std::memory_order_relaxed);
   if (!open_) return stats;

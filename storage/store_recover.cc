@@ -44,24 +44,24 @@ std::unordered_map<ChannelNumber, MessageId> NextIdsOf(const Catalog& catalog) {
   return next;
 }
 
-// "channel 'a' (3): ids 120..140; channel 9, which is missing itself: ids up to 17"
+// "channel 'a' (3): ids 120..140 acknowledged, missing; channel 9, which is missing itself: ids up to 17"
 std::string DescribeLoss(const Catalog& catalog, const NextIds& acknowledged) {
-  const auto next = NextIdsOf(catalog);
+  std::unordered_map<ChannelNumber, std::string> names;
+  for (const ChannelRecord& channel : catalog.channels) names[channel.number] = channel.name;
+  const auto recovered = NextIdsOf(catalog);
   std::string text;
   size_t losses = 0;
-  for (const auto& [channel, next_id] : acknowledged) {
-    const auto found = next.find(channel);
-    if (found != next.end() && found->second >= next_id) continue;
+  for (const std::pair<ChannelNumber, MessageId>& each : acknowledged) {
+    const auto next = recovered.find(each.first);
+    if (next != recovered.end() && next->second >= each.second) continue;
     if (++losses > kMaxNamedLosses) continue;
     if (!text.empty()) text += "; ";
-    if (found == next.end()) {
-      text += fmt::format("channel {}, which is missing itself: ids up to {}", channel, next_id - 1);
-      continue;
+    if (next == recovered.end()) {
+      text += fmt::format("channel {}, which is missing itself: ids up to {}", each.first, each.second - 1);
+    } else {
+      text += fmt::format("channel '{}' ({}): ids {}..{} acknowledged, missing", names[each.first], each.first,
+                          next->second, each.second - 1);
     }
-    const auto row = std::find_if(catalog.channels.begin(), catalog.channels.end(),
-                                  [&](const ChannelRecord& each) { return each.number == channel; });
-    text += fmt::format("channel '{}' ({}): ids {}..{} acknowledged, missing", row->name, channel,
-                        found->second, next_id - 1);
   }
   if (losses > kMaxNamedLosses) text += fmt::format("; and {} more channels", losses - kMaxNamedLosses);
   if (losses == 0) text = "which ids is not known: they are less than a second old";

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <map>
 
-#include "storage/catalog.h"
+#include "tests/storage/raw_database.h"
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"
 
@@ -129,24 +129,7 @@ TEST_CASE("a store of a newer format is refused untouched", "[directory]") {
 TEST_CASE("a newer format in the catalog alone is refused too", "[directory]") {
   const auto fs = NewFaultFs();
   MustOpen(TinyOptions(fs)).reset();
-  {
-    rocksdb::Options options;
-    const auto env = rocksdb::NewCompositeEnv(fs);
-    options.env = env.get();
-    options.max_open_files = 100;
-    std::vector<std::string> names;
-    const std::string path = std::string(kStorePath) + "/db";
-    REQUIRE(rocksdb::DB::ListColumnFamilies(options, path, &names).ok());
-    std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const std::string& name : names) families.emplace_back(name, options);
-    std::vector<rocksdb::ColumnFamilyHandle*> handles;
-    rocksdb::DB* db = nullptr;
-    REQUIRE(rocksdb::DB::Open(options, path, families, &handles, &db).ok());
-    // FormatRow{format: 9}
-    REQUIRE(db->Put(rocksdb::WriteOptions(), "F", "\x08\x09").ok());
-    for (auto* handle : handles) REQUIRE(db->DestroyColumnFamilyHandle(handle).ok());
-    delete db;
-  }
+  RawDatabase(fs).PutCatalogRow("F", "\x08\x09");  // FormatRow{format: 9}
   CHECK(Store::Open(TinyOptions(fs)).status().reason() == Reason::FORMAT_TOO_NEW);
 }
 

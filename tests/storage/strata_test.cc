@@ -1,0 +1,166 @@
+// Strata: rolled at their target size, sealed for good, with spares made ahead of need.
+#include "storage/strata.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <random>
+#include <thread>
+
+#include "tests/storage/raw_database.h"
+#include "tests/storage/store_harness.h"
+#include "tests/support/catch.h"
+
+namespace strata::storage {
+namespace {
+
+// Waits for the maintenance thread, of which there is nothing else to see.
+template <typename Condition>
+bool Eventually(Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+TEST_CASE("a new store has four spares and no stratum in use", "[strata]") {
+  auto store = MustOpen(TinyOptions(NewFaultFs()));
+  CHECK(store->Stats().strata == 0);
+  CHECK(store->Stats().spares == 4);
+}
+
+TEST_CASE("strata roll at their target size, and spares are made ahead of need", "[strata]") {
+  const auto fs = NewFaultFs();
+  auto store = MustOpen(TinyOptions(fs));
+  Scribe scribe(*store);
+  REQUIRE(scribe.Create(*store, 1, "logs").ok());
+  // A stratum takes four pages of 4 KiB: sixteen batches of 1 KiB, give or take the last one.
+  for (int i = 0; i < 320; ++i) {
+    REQUIRE(scribe.Append(*store, 1, 1, 1000).ok());
+    // At full speed the writer would outrun the maintenance thread, and strata would overshoot.
+    REQUIRE(Eventually([&] { return store->Stats().spares >= 2; }));
+  }
+  CHECK(store->Stats().strata >= 19);
+  CHECK(store->Stats().strata <= 21);
+  CHECK(ReadAll(*store, 1, 1, 321).ids == Ids(1, 321));
+
+  SECTION("the newest is found again and filled up") {
+    const uint64_t strata = store->Stats().strata;
+    REQUIRE(store->Close().ok());
+    store = MustOpen(TinyOptions(fs));
+    Scribe again(*store);
+    REQUIRE(again.Append(*store, 1, 1, 1000).ok());
+    CHECK(store->Stats().strata <= strata + 1);
+    CHECK(store->Stats().spares >= 1);
+    for (int i = 0; i < 100; ++i) REQUIRE(again.Append(*store, 1, 1, 1000).ok());
+    CHECK(ReadAll(*store, 1, 1, 422).ids == Ids(1, 422));
+  }
+  SECTION("what is sealed is not written any more") {
+    REQUIRE(store->Close().ok());
+    store.reset();
+    // Each row lies in exactly one family.
+    RawDatabase raw(fs);
+    CHECK(raw.Families().size() >= 1 + 19 + 2);
+    for (MessageId id = 1; id <= 320; ++id) CHECK(raw.Copies(1, id) == 1);
+  }
+}
+
+TEST_CASE("without a spare the current stratum overshoots and nobody waits", "[strata]") {
+  const auto fs = NewFaultFs();
+  auto store = MustOpen(TinyOptions(fs));
+  Scribe scribe(*store);
+  REQUIRE(scribe.Create(*store, 1, "logs").ok());
+  // Creating families rewrites the OPTIONS file: hold that up.
+  Mutex mu;
+  CondVar changed;
+  bool held = true;
+  fs->SetEventCallback([&](const testing::Event& event) {
+    if (event.op != testing::kCreate || event.done || event.path.find("OPTIONS") == std::string::npos) return;
+    MutexLock lock(mu);
+    while (held) changed.Wait(mu);
+  });
+  // RocksDB writes that file under its write lock: so the writer stops there, but not before it is out of spares.
+  std::atomic<int> written{0};
+  std::atomic<bool> ok{true};
+  std::thread writer([&] {
+    for (int i = 0; i < 200 && ok; ++i) {
+      ok = scribe.Append(*store, 1, 1, 1000).ok();
+      ++written;
+    }
+  });
+  CHECK(Eventually([&] { return written > 16; }));
+  {
+    MutexLock lock(mu);
+    held = false;
+    changed.NotifyAll();
+  }
+  writer.join();
+  fs->SetEventCallback(nullptr);
+  CHECK(ok);
+  CHECK(ReadAll(*store, 1, 1, 201).ids == Ids(1, 201));
+}
+
+TEST_CASE("a store budget keeps strata small", "[strata]") {
+  StoreOptions options = TinyOptions(NewFaultFs());
+  options.max_file_store = 64u << 10;  // a sixteenth is 4 KiB
+  auto store = MustOpen(options);
+  Scribe scribe(*store);
+  REQUIRE(scribe.Create(*store, 1, "logs").ok());
+  for (int i = 0; i < 40; ++i) {
+    REQUIRE(scribe.Append(*store, 1, 1, 1000).ok());
+    REQUIRE(Eventually([&] { return store->Stats().spares >= 2; }));
+  }
+  CHECK(store->Stats().strata >= 8);
+}
+
+TEST_CASE("there are at most 128 strata", "[strata]") {
+  const auto fs = NewFaultFs();
+  StoreOptions options = TinyOptions(fs);
+  options.page_size = 64;
+  options.write_buffer = 16u << 20;  // fewer flushes, so that the test is quick
+  auto store = MustOpen(options);
+  Scribe scribe(*store);
+  REQUIRE(scribe.Create(*store, 1, "logs").ok());
+  for (int i = 0; i < 1000; ++i) {
+    REQUIRE(scribe.Append(*store, 1, 1, 300).ok());
+    REQUIRE(Eventually([&] { return store->Stats().spares >= 2 || store->Stats().strata >= 127; }));
+  }
+  CHECK(store->Stats().strata == 128);
+  CHECK(ReadAll(*store, 1, 1, 1001).ids == Ids(1, 1001));
+}
+
+TEST_CASE("readers beside a writer see every message once, across rolls", "[strata]") {
+  auto store = MustOpen(TinyOptions(NewFaultFs()));
+  Scribe scribe(*store);
+  constexpr MessageId kEnd = 1501;
+  REQUIRE(scribe.Create(*store, 1, "logs").ok());
+  std::atomic<MessageId> end{1};
+  std::vector<std::string> wrong(3);
+  std::vector<std::thread> readers;
+  for (std::string& mine : wrong) {
+    readers.emplace_back([&] {
+      MessageId from = 1;
+      while (from < kEnd && mine.empty()) {
+        const MessageId until = end;
+        const ReadBack back = ReadAll(*store, 1, from, until, 4000);
+        mine = back.wrong;
+        if (back.ids != Ids(from, until) || !back.gaps.empty()) mine += fmt::format(" gap after {}", from);
+        from = until;
+      }
+    });
+  }
+  bool ok = true;
+  for (MessageId id = 1; id < kEnd && ok; ++id) {
+    ok = scribe.Append(*store, 1, 1, 600).ok();
+    end = id + 1;
+  }
+  if (!ok) end = kEnd;
+  for (std::thread& reader : readers) reader.join();
+  CHECK(ok);
+  for (const std::string& each : wrong) CHECK(each == "");
+}
+
+}  // namespace
+}  // namespace strata::storage
