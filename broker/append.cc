@@ -1,6 +1,7 @@
 // The append path's first hop: check, reserve, hand to the committer; and its last: publish, give
 // back, answer.
 #include <algorithm>
+#include <iterator>
 
 #include "broker/broker.h"
 #include "broker/operations.h"
@@ -96,20 +97,28 @@ bool Broker::WakeWhenRoom(uint64_t bytes, std::function<void()> wake) {
     room_wanted_.store(!room_waiters_.empty());
     return false;
   }
-  room_waiters_.push_back(std::move(wake));
+  room_waiters_.push_back({bytes, std::move(wake)});
   return true;
 }
 
 void Broker::ReleasePending(uint64_t bytes) {
   pending_bytes_.fetch_sub(bytes);
   if (!room_wanted_.load()) return;
-  std::vector<std::function<void()>> waiters;
+  // Only those for whom there is room: a loaded broker gives back a few hundred bytes at a time,
+  // and waking everybody each time would cost more than the appends. Nobody is forgotten, because
+  // who goes on waiting does so while bytes are pending, and these come by here.
+  std::vector<RoomWaiter> ready;
   {
     MutexLock lock(room_mu_);
-    waiters.swap(room_waiters_);
-    room_wanted_.store(false);
+    const auto first_ready =
+        std::stable_partition(room_waiters_.begin(), room_waiters_.end(),
+                              [this](const RoomWaiter& waiter) { return !HasRoom(waiter.bytes); });
+    ready.assign(std::make_move_iterator(first_ready),
+                 std::make_move_iterator(room_waiters_.end()));
+    room_waiters_.erase(first_ready, room_waiters_.end());
+    room_wanted_.store(!room_waiters_.empty());
   }
-  for (const std::function<void()>& wake : waiters) wake();
+  for (const RoomWaiter& waiter : ready) waiter.wake();
 }
 
 }  // namespace strata::broker

@@ -44,8 +44,10 @@ Broker::Broker(BrokerOptions options, std::unique_ptr<storage::LogStore> store,
   for (const storage::SubscriptionRecord& record : recovered.subscriptions) {
     const auto channel = by_number.find(record.channel);
     if (channel == by_number.end()) continue;
-    channel->second->write_face().subscriptions.insert(record.name);
-    channel->second->PublishSubscription(record);
+    auto subscription = std::make_shared<Subscription>();
+    subscription->record = record;
+    channel->second->write_face().subscriptions[record.name] = subscription;
+    channel->second->PublishSubscription(std::move(subscription));
   }
   committer_ =
       std::make_unique<Committer>(options_, store_.get(), recovered.commit,
@@ -57,6 +59,7 @@ Broker::Broker(BrokerOptions options, std::unique_ptr<storage::LogStore> store,
 Broker::~Broker() { Close(); }
 
 void Broker::Close() {
+  MutexLock close(close_mu_);
   {
     MutexLock lock(maintenance_mu_);
     if (closing_) return;
@@ -64,11 +67,22 @@ void Broker::Close() {
     maintenance_wake_.NotifyAll();
   }
   maintenance_.join();
+  // Before the last cursors are persisted, so that none is acknowledged afterwards; and again for
+  // channels that are still being created.
+  EndChannels();
   // The rider adds the last cursors; after fail-stop they stay what they were.
   (void)Commit([](storage::WriteGroup*) { return Status::Ok(); }, [] {});
   committer_->Stop();
   NoteAcknowledged();
+  EndChannels();
+  ReleasePending(0);
+  shared_->gate.Close();
+  if (const Status status = store_->Close(); !status.ok()) {
+    options_.log.Error("the store was not closed cleanly: {}", status.message());
+  }
+}
 
+void Broker::EndChannels() {
   const Status closed(Reason::SHUTTING_DOWN, "the broker is closed");
   std::vector<ChannelPtr> channels;
   {
@@ -76,11 +90,6 @@ void Broker::Close() {
     for (const auto& [name, channel] : channels_) channels.push_back(channel);
   }
   for (const ChannelPtr& channel : channels) channel->End(closed);
-  ReleasePending(0);
-  shared_->gate.Close();
-  if (const Status status = store_->Close(); !status.ok()) {
-    options_.log.Error("the store was not closed cleanly: {}", status.message());
-  }
 }
 
 Result<Broker::ChannelPtr> Broker::FindChannel(const std::string& name) const {

@@ -53,9 +53,8 @@ class Broker {
   Broker(const Broker&) = delete;
   Broker& operator=(const Broker&) = delete;
 
-  // Waits for what is in flight, persists cursors, wakes every reader with SHUTTING_DOWN, refuses
-  // everything after. The store is released (its own clean close is the owner's: see open.h).
-  // Idempotent; blocking.
+  // Wakes every reader with SHUTTING_DOWN, waits for what is in flight, persists cursors, refuses
+  // everything after, closes the store. Idempotent; blocking, for a second caller too.
   void Close();
 
   // --- Channels. Blocking until the change is durable. ---
@@ -82,8 +81,8 @@ class Broker {
   Result<AppendResult> Append(AppendRequest request);
 
   // False if an append of `bytes` would be let in now (see max_pending_total). Otherwise true, and
-  // `wake` runs once, on some thread, when room has been made or the broker ends: then try again.
-  // It must only schedule.
+  // `wake` runs once, on some thread, when there is room for it, at the broker's end at the latest:
+  // then try again. It must only schedule.
   [[nodiscard]] bool WakeWhenRoom(uint64_t bytes, std::function<void()> wake);
 
   // --- Reading (reader.h) ---
@@ -151,6 +150,7 @@ class Broker {
   // --- Maintenance ---
   void AddChangedCursors(storage::WriteGroup* group);  // write role: the committer's rider
   void MaintenanceLoop();
+  void EndChannels();
   void NoteAcknowledged();
 
   const BrokerOptions options_;
@@ -169,7 +169,11 @@ class Broker {
   std::atomic<uint64_t> pending_bytes_{0};
   std::atomic<bool> room_wanted_{false};
   Mutex room_mu_;  // leaf
-  std::vector<std::function<void()>> room_waiters_ STRATA_GUARDED_BY(room_mu_);
+  struct RoomWaiter {
+    uint64_t bytes;
+    std::function<void()> wake;
+  };
+  std::vector<RoomWaiter> room_waiters_ STRATA_GUARDED_BY(room_mu_);
 
   std::atomic<uint64_t> messages_appended_{0};
   std::atomic<uint64_t> bytes_appended_{0};
@@ -177,6 +181,7 @@ class Broker {
 
   std::unique_ptr<Committer> committer_;
 
+  Mutex close_mu_;  // held for all of Close(); before every other
   Mutex maintenance_mu_;
   CondVar maintenance_wake_;
   bool closing_ STRATA_GUARDED_BY(maintenance_mu_) = false;

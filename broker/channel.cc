@@ -147,11 +147,10 @@ std::vector<std::shared_ptr<Subscription>> Channel::Subscriptions() const {
   return out;
 }
 
-void Channel::PublishSubscription(const SubscriptionRecord& record) {
+void Channel::PublishSubscription(std::shared_ptr<Subscription> subscription) {
   MutexLock lock(mu_);
-  auto subscription = std::make_shared<Subscription>();
-  subscription->record = record;
-  subscriptions_[record.name] = std::move(subscription);
+  std::string name = subscription->record.name;
+  subscriptions_[std::move(name)] = std::move(subscription);
 }
 
 void Channel::PublishSeek(Subscription& subscription, MessageId cursor, TimeMicros now) {
@@ -199,6 +198,7 @@ Status Channel::Acknowledge(Subscription& subscription, MessageId through, TimeM
                             bool* changed) {
   MutexLock lock(mu_);
   *changed = false;
+  if (!end_status_.ok()) return end_status_;
   if (subscription.deleted) return SubscriptionGone(name_, subscription.record.name);
   if (through >= next_id_) {
     return Status(Reason::ACK_BEYOND_END, "id " + std::to_string(through) +
@@ -215,6 +215,7 @@ Status Channel::Acknowledge(Subscription& subscription, MessageId through, TimeM
 Status Channel::Attach(Subscription& subscription, const std::string& holder, TimeMicros now,
                        MessageId* cursor, uint64_t* seeks) {
   MutexLock lock(mu_);
+  if (!end_status_.ok()) return end_status_;
   if (subscription.deleted) return SubscriptionGone(name_, subscription.record.name);
   if (!subscription.holder.empty()) {
     return Status(Reason::SUBSCRIPTION_HELD, "the subscription '" + subscription.record.name +
@@ -233,9 +234,8 @@ void Channel::Detach(Subscription& subscription) {
   subscription.holder.clear();
 }
 
-std::optional<SubscriptionRecord> Channel::Freeze(Subscription& subscription) {
+SubscriptionRecord Channel::Freeze(Subscription& subscription) {
   MutexLock lock(mu_);
-  if (subscription.deleted) return std::nullopt;
   ++subscription.frozen;
   return subscription.record;
 }

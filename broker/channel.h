@@ -19,7 +19,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,7 +49,7 @@ class Channel {
     storage::ChannelRecord record;
     MessageId next_id = kFirstMessageId;
     TimeMicros last_append_time = 0;
-    std::set<std::string, std::less<>> subscriptions;
+    std::map<std::string, std::shared_ptr<Subscription>, std::less<>> subscriptions;
     bool deleted = false;
   };
 
@@ -99,20 +98,22 @@ class Channel {
   // By name; null if there is none.
   std::shared_ptr<Subscription> FindSubscription(std::string_view name) const;
   std::vector<std::shared_ptr<Subscription>> Subscriptions() const;
-  void PublishSubscription(const storage::SubscriptionRecord& record);
+  void PublishSubscription(std::shared_ptr<Subscription> subscription);
   void PublishSeek(Subscription& subscription, MessageId cursor,
                    TimeMicros now);  // an attached reader follows
   void PublishSubscriptionDeletion(const std::string& name);
   SubscriptionInfo Describe(const Subscription& subscription) const;
   // Moves the cursor past `through`; *changed tells that it must be put on the list to persist.
+  // Refused once nothing more will come, so that an OK before the broker's end is an OK that is
+  // persisted.
   Status Acknowledge(Subscription& subscription, MessageId through, TimeMicros now, bool* changed);
   // Takes hold of it for `holder`; *cursor and *seeks are those to start from.
   Status Attach(Subscription& subscription, const std::string& holder, TimeMicros now,
                 MessageId* cursor, uint64_t* seeks);
   void Detach(Subscription& subscription);
   // The write role's: its row as of now; from here to PublishSeek or PublishSubscriptionDeletion no
-  // cursor is written over it. None if it was deleted.
-  std::optional<storage::SubscriptionRecord> Freeze(Subscription& subscription);
+  // cursor is written over it.
+  storage::SubscriptionRecord Freeze(Subscription& subscription);
   // The write role's: the row to persist, if it still is to be.
   std::optional<storage::SubscriptionRecord> TakeChanged(Subscription& subscription);
   // True if an attached reader has to move: seeks differ, or the subscription is gone (*status).

@@ -75,8 +75,8 @@ class Committer {
   // return.
   void Run(CommitOperation* operation);
 
-  // Completes what is queued, syncs (kInterval), joins the threads. Operations afterwards get
-  // SHUTTING_DOWN. Idempotent.
+  // Completes what is queued and joins the threads; what kInterval and kNone leave unsynced is for
+  // the store's clean close. Operations afterwards get SHUTTING_DOWN. Idempotent.
   void Stop();
 
   // Fail-stop.

@@ -49,23 +49,24 @@ Result<SubscriptionInfo> Broker::CreateSubscription(const std::string& channel_n
                                                     const std::string& name,
                                                     const StartPosition& start) {
   STRATA_ASSIGN_OR_RETURN(const ChannelPtr channel, FindChannel(channel_name));
-  STRATA_ASSIGN_OR_RETURN(const SubscriptionRecord record, NewSubscription(channel, name, start));
+  const auto subscription = std::make_shared<Subscription>();
+  STRATA_ASSIGN_OR_RETURN(subscription->record, NewSubscription(channel, name, start));
   STRATA_RETURN_IF_ERROR(Commit(
       [&](storage::WriteGroup* group) {
         Channel::WriteFace& face = channel->write_face();
         if (face.deleted) {
           return Status(Reason::CHANNEL_DELETED, "the channel '" + channel_name + "' was deleted");
         }
-        if (!face.subscriptions.insert(name).second) {
+        if (!face.subscriptions.try_emplace(name, subscription).second) {
           return Status(
               Reason::SUBSCRIPTION_EXISTS,
               "the channel '" + channel_name + "' has a subscription '" + name + "' already");
         }
-        group->changes.emplace_back(storage::PutSubscription{record});
+        group->changes.emplace_back(storage::PutSubscription{subscription->record});
         return Status::Ok();
       },
-      [&] { channel->PublishSubscription(record); }));
-  return DescribeSubscription(channel_name, name);
+      [&] { channel->PublishSubscription(subscription); }));
+  return channel->Describe(*subscription);
 }
 
 Result<SubscriptionInfo> Broker::DescribeSubscription(const std::string& channel_name,
@@ -99,34 +100,37 @@ Result<SubscriptionInfo> Broker::SeekSubscription(const std::string& channel_nam
                                                   const StartPosition& to) {
   STRATA_ASSIGN_OR_RETURN(const auto found, FindSubscription(channel_name, name));
   const ChannelPtr& channel = found.first;
-  Subscription& subscription = *found.second;
+  std::shared_ptr<Subscription> subscription;
   STRATA_ASSIGN_OR_RETURN(const MessageId cursor, ResolveStart(*shared_, *channel, to));
   const TimeMicros now = options_.clock->WallMicros();
   STRATA_RETURN_IF_ERROR(Commit(
       [&](storage::WriteGroup* group) {
+        // The write face's own, which may be newer than the one that was found: deleted and created
+        // again by groups on their way to disk.
         Channel::WriteFace& face = channel->write_face();
-        if (face.deleted || !face.subscriptions.contains(name)) return NotFound(channel_name, name);
-        std::optional<SubscriptionRecord> record = channel->Freeze(subscription);
-        if (!record.has_value()) return NotFound(channel_name, name);
-        record->cursor = cursor;
-        record->active_at = now;
-        group->changes.emplace_back(storage::PutSubscription{*std::move(record)});
+        const auto it = face.subscriptions.find(name);
+        if (face.deleted || it == face.subscriptions.end()) return NotFound(channel_name, name);
+        subscription = it->second;
+        SubscriptionRecord record = channel->Freeze(*subscription);
+        record.cursor = cursor;
+        record.active_at = now;
+        group->changes.emplace_back(storage::PutSubscription{std::move(record)});
         return Status::Ok();
       },
-      [&] { channel->PublishSeek(subscription, cursor, now); }));
-  return channel->Describe(subscription);
+      [&] { channel->PublishSeek(*subscription, cursor, now); }));
+  return channel->Describe(*subscription);
 }
 
 Status Broker::DeleteSubscription(const std::string& channel_name, const std::string& name) {
   STRATA_ASSIGN_OR_RETURN(const auto found, FindSubscription(channel_name, name));
   const ChannelPtr& channel = found.first;
-  Subscription& subscription = *found.second;
   return Commit(
       [&](storage::WriteGroup* group) {
         Channel::WriteFace& face = channel->write_face();
-        if (face.deleted || face.subscriptions.erase(name) == 0)
-          return NotFound(channel_name, name);
-        (void)channel->Freeze(subscription);
+        const auto it = face.subscriptions.find(name);
+        if (face.deleted || it == face.subscriptions.end()) return NotFound(channel_name, name);
+        (void)channel->Freeze(*it->second);
+        face.subscriptions.erase(it);
         group->changes.emplace_back(storage::DropSubscription{channel->number(), name});
         return Status::Ok();
       },

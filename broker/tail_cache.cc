@@ -17,7 +17,6 @@ void TailCache::Put(ChannelNumber channel, const StoredBatch& batch) {
   while (bytes_ > budget_) {
     const auto oldest = channels_.find(order_.front());
     order_.pop_front();
-    if (oldest == channels_.end()) continue;
     bytes_ -= Cost(oldest->second.front());
     evicted.push_back(std::move(oldest->second.front()));
     oldest->second.pop_front();
@@ -57,6 +56,10 @@ void TailCache::Drop(ChannelNumber channel) {
   for (const StoredBatch& batch : it->second) bytes_ -= Cost(batch);
   dropped = std::move(it->second);
   channels_.erase(it);
+  // A walk over all batches, 130,000 at most with the default budget and the smallest messages.
+  // Left to wait for their turn, they would pile up in a broker whose channels come and go before
+  // the cache is ever full.
+  std::erase(order_, channel);
 }
 
 uint64_t TailCache::bytes() const {

@@ -6,8 +6,8 @@
 // idle one's, whose readers then fall back to storage. A reader that is behind the cache never
 // blocks a writer: it just misses.
 //
-// Thread-safe. Each call holds the lock for a handful of pointer operations; what is evicted is
-// freed outside it.
+// Thread-safe. Each call but Drop holds the lock for a handful of pointer operations; what is
+// evicted is freed outside it.
 #pragma once
 
 #include <cstdint>
@@ -53,8 +53,7 @@ class TailCache {
   mutable Mutex mu_;  // leaf
   uint64_t bytes_ STRATA_GUARDED_BY(mu_) = 0;
   std::unordered_map<ChannelNumber, Batches> channels_ STRATA_GUARDED_BY(mu_);
-  // The channel of each batch, oldest first. Entries of dropped channels stay until their turn
-  // comes.
+  // The channel of each batch, oldest first.
   std::deque<ChannelNumber> order_ STRATA_GUARDED_BY(mu_);
 };
 

@@ -1,4 +1,5 @@
 // Appends: what is answered when, what nobody sees before it is durable, and what fail-stop leaves.
+#include <atomic>
 #include <set>
 #include <string>
 #include <thread>
@@ -127,7 +128,7 @@ TEST_CASE("whoever is answered can read what was appended, and describe it") {
     broker->AppendAsync({"logs", BatchOf({"x"}), 0}, [&](const Result<AppendResult>& answer) {
       const auto reader = broker->OpenReader("logs", StartPosition::At(answer->first_id));
       seen.push_back(ToLines((*reader)->Next())[0]);
-      bell.Ring();
+      bell.Ringer()();
     });
     REQUIRE(bell.Await(i));
     REQUIRE(seen.back() == std::to_string(i) + " x");
@@ -234,6 +235,28 @@ TEST_CASE("closing completes what is in flight, and refuses everything after") {
   CHECK(broker->Stats().pending_bytes == 0);
   broker->Close();
   CHECK(broker.disk().breaches() == Lines{});
+}
+
+TEST_CASE("whoever closes a second time waits for the first, too") {
+  TestBroker broker;
+  REQUIRE(broker.Create("logs"));
+  broker.store().syncs.Close();
+  Answers answers;
+  broker.AppendAsync("logs", {"a"}, &answers);
+  broker.store().syncs.AwaitWaiting(1);
+  std::atomic<int> early{0};
+  std::vector<std::thread> closing;
+  for (int i = 0; i < 3; ++i) {
+    closing.emplace_back([&] {
+      broker->Close();
+      if (!broker.disk().closed()) early.fetch_add(1);
+    });
+  }
+  REQUIRE(Eventually([&] { return !broker->OpenReader("logs", {}).ok(); }));
+  broker.store().syncs.Open();
+  for (std::thread& thread : closing) thread.join();
+  CHECK(early.load() == 0);
+  CHECK(answers.Await(1)[0].ok());
 }
 
 TEST_CASE("appends that race with closing are each answered once, and stored if and only if OK") {

@@ -70,42 +70,46 @@ Result<std::vector<storage::ReadItem>> GatedStore::Read(ChannelNumber channel, M
 }
 
 broker::AppendCallback Answers::Callback() {
-  return [this](const Result<AppendResult>& answer) {
-    MutexLock lock(mu_);
-    answers_.push_back(answer);
-    changed_.NotifyAll();
+  return [state = state_](const Result<AppendResult>& answer) {
+    MutexLock lock(state->mu);
+    state->answers.push_back(answer);
+    state->changed.NotifyAll();
   };
 }
 
 std::vector<Result<AppendResult>> Answers::Await(size_t count) {
-  MutexLock lock(mu_);
-  while (answers_.size() < count) changed_.Wait(mu_);
-  return answers_;
+  MutexLock lock(state_->mu);
+  while (state_->answers.size() < count) state_->changed.Wait(state_->mu);
+  return state_->answers;
 }
 
 size_t Answers::count() const {
-  MutexLock lock(mu_);
-  return answers_.size();
+  MutexLock lock(state_->mu);
+  return state_->answers.size();
 }
 
-void Bell::Ring() {
-  MutexLock lock(mu_);
-  ++rings_;
-  changed_.NotifyAll();
+std::function<void()> Bell::Ringer() {
+  return [state = state_] {
+    MutexLock lock(state->mu);
+    ++state->rings;
+    state->changed.NotifyAll();
+  };
 }
 
 bool Bell::Await(int rings) {
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  MutexLock lock(mu_);
-  while (rings_ < rings) {
-    if (changed_.WaitUntil(mu_, give_up) == std::cv_status::timeout) return rings_ >= rings;
+  MutexLock lock(state_->mu);
+  while (state_->rings < rings) {
+    if (state_->changed.WaitUntil(state_->mu, give_up) == std::cv_status::timeout) {
+      return state_->rings >= rings;
+    }
   }
   return true;
 }
 
 int Bell::rings() const {
-  MutexLock lock(mu_);
-  return rings_;
+  MutexLock lock(state_->mu);
+  return state_->rings;
 }
 
 Buffer BatchOf(const std::vector<std::string>& payloads) {

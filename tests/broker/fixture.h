@@ -95,7 +95,8 @@ class GatedStore : public storage::LogStore {
   std::atomic<std::thread::id> sync_thread_{};
 };
 
-// The answers of asynchronous appends, in the order in which they came. Thread-safe.
+// The answers of asynchronous appends, in the order in which they came. Thread-safe; late ones may
+// come after its end.
 class Answers {
  public:
   broker::AppendCallback Callback();
@@ -104,26 +105,29 @@ class Answers {
   size_t count() const;
 
  private:
-  mutable Mutex mu_;
-  CondVar changed_;
-  std::vector<Result<AppendResult>> answers_ STRATA_GUARDED_BY(mu_);
+  struct State {
+    Mutex mu;
+    CondVar changed;
+    std::vector<Result<AppendResult>> answers STRATA_GUARDED_BY(mu);
+  };
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-// Counts calls of the functions that it hands out. Thread-safe; outlives them.
+// Counts calls of the functions that it hands out. Thread-safe; late ones may come after its end.
 class Bell {
  public:
-  std::function<void()> Ringer() {
-    return [this] { Ring(); };
-  }
-  void Ring();
+  std::function<void()> Ringer();
   // Waits for at least so many; false after 30 s.
   [[nodiscard]] bool Await(int rings);
   int rings() const;
 
  private:
-  mutable Mutex mu_;
-  CondVar changed_;
-  int rings_ STRATA_GUARDED_BY(mu_) = 0;
+  struct State {
+    Mutex mu;
+    CondVar changed;
+    int rings STRATA_GUARDED_BY(mu) = 0;
+  };
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 // An encoded batch of these payloads.

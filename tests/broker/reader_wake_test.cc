@@ -22,8 +22,8 @@ using testing::Lines;
 using testing::Random;
 using testing::ReadToEnd;
 using testing::TestBroker;
-using testing::ToLines;
 using testing::TestSeed;
+using testing::ToLines;
 
 TEST_CASE("a waiting reader is woken by the next message, once, when it can read it") {
   TestBroker broker;
