@@ -1,0 +1,183 @@
+// stratad as a process: its command line, exit codes, signals and files.
+#include "tests/support/daemon.h"
+
+#include <signal.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tests/server/http_get.h"
+#include "tests/support/catch.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace strata::server {
+namespace {
+
+using std::chrono::seconds;
+using testing::Daemon;
+using testing::HttpGet;
+using testing::Outcome;
+using testing::Process;
+using testing::ProgramPath;
+using testing::Run;
+using testing::TempDir;
+
+// Runs stratad to its end with these settings.
+Outcome Stratad(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), ProgramPath("stratad"));
+  return Run(std::move(arguments));
+}
+
+TEST_CASE("--version and --help say what they are asked and end well") {
+  const Outcome version = Stratad({"--version"});
+  CHECK(version.exit_code == 0);
+  CHECK(version.out == "stratad " STRATA_VERSION "\n");
+  const Outcome help = Stratad({"--help"});
+  CHECK(help.exit_code == 0);
+  for (const char* part : {"--config", "--set", "--check-config", "--accept-loss", "Exit codes"}) {
+    CHECK(help.out.find(part) != std::string::npos);
+  }
+}
+
+TEST_CASE("a wrong command line or configuration ends with 1 and says what is wrong") {
+  CHECK(Stratad({"--no-such-option"}).exit_code == 1);
+  CHECK(Stratad({"stray"}).exit_code == 1);
+  TempDir dir;
+  std::ofstream(dir / "strata.yaml") << "server:\n  prot: 1\n";
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{}, std::vector<std::string>{"--check-config"}}) {
+    std::vector<std::string> arguments = {"--config", dir / "strata.yaml", "--set", "x=1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome done = Stratad(arguments);
+    INFO(done.ToString());
+    CHECK(done.exit_code == 1);
+    CHECK(done.out.empty());
+    CHECK(done.err.find("strata.yaml:2: server.prot: unknown key; did you mean server.port?") !=
+          std::string::npos);
+    CHECK(done.err.find("--set x=1: x: unknown") != std::string::npos);
+  }
+}
+
+TEST_CASE("--check-config only checks") {
+  TempDir dir;
+  const Outcome done = Stratad({"--check-config", "--set", "rocksmq.path=" + (dir / "data"),
+                                "--set", "rocksmq.retentionSizeInMB=1"});
+  INFO(done.ToString());
+  CHECK(done.exit_code == 0);
+  CHECK(done.out == "the configuration is correct\n");
+  CHECK(done.err.find("warning: rocksmq.retentionSizeInMB is set") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(dir / "data"));
+}
+
+TEST_CASE("--set takes a list with blanks and commas as one value") {
+  const Outcome done = Stratad(
+      {"--check-config", "--set", "rocksmq.compressionTypes=[0, 0, 7]", "--set", "server.port=-1"});
+  INFO(done.ToString());
+  CHECK(done.exit_code == 0);
+}
+
+TEST_CASE("a store that cannot be opened ends with 2 and its reason") {
+  TempDir dir;
+  std::filesystem::create_directory(dir / "data");
+  std::ofstream(dir / "data/CURRENT") << "MANIFEST-000004\n";
+  const Outcome done = Stratad({"--set", "rocksmq.path=" + (dir / "data"), "--set",
+                                "server.port=-1", "--set", "http.port=-1"});
+  INFO(done.ToString());
+  CHECK(done.exit_code == 2);
+  CHECK(done.err.find("FOREIGN_DIRECTORY") != std::string::npos);
+}
+
+TEST_CASE("addresses that somebody has end it with 3, and a store in use with 2") {
+  TempDir dir;
+  Daemon first({.data = dir / "data"});
+  const std::string port = first.tcp().substr(first.tcp().rfind(':') + 1);
+  const Outcome tcp = Stratad({"--set", "rocksmq.path=" + (dir / "other"), "--set",
+                               "server.port=" + port, "--set", "http.port=-1"});
+  INFO(tcp.ToString());
+  CHECK(tcp.exit_code == 3);
+  CHECK(tcp.err.find("Address already in use") != std::string::npos);
+  const Outcome store =
+      Stratad({"--set", "rocksmq.path=" + (dir / "data"), "--set", "server.port=-1", "--set",
+               "http.port=-1", "--set", "server.initializeTimeout=0"});
+  INFO(store.ToString());
+  CHECK(store.exit_code == 2);
+  CHECK(first.Stop().exit_code == 0);
+}
+
+TEST_CASE("SIGTERM and SIGINT drain and end with 0, and the socket file is gone") {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    TempDir dir;
+    Process process({.argv = {ProgramPath("stratad"), "--set", "rocksmq.path=" + (dir / "data"),
+                              "--set", "server.port=-1", "--set", "http.port=-1", "--set",
+                              "server.unixSocket=" + (dir / "s")}});
+    const std::string printed = process.WaitForOutput("http on ", seconds(30));
+    CHECK(printed.find("listening on 127.0.0.1:") != std::string::npos);
+    CHECK(printed.find("listening on unix:" + (dir / "s") + "\n") != std::string::npos);
+    CHECK(std::filesystem::exists(dir / "s"));
+    process.Signal(signal);
+    const Outcome done = process.Wait();
+    INFO(done.ToString());
+    CHECK(done.exit_code == 0);
+    CHECK_FALSE(std::filesystem::exists(dir / "s"));
+    CHECK(done.err.find(signal == SIGINT ? "SIGINT: draining" : "SIGTERM: draining") !=
+          std::string::npos);
+  }
+}
+
+TEST_CASE("SIGHUP takes over the log level, and a wrong file changes nothing") {
+  TempDir dir;
+  const std::string config = dir / "strata.yaml";
+  std::ofstream(config) << "rocksmq:\n  path: " << (dir / "data")
+                        << "\nserver:\n  port: -1\nhttp:\n  port: -1\n";
+  Process process({.argv = {ProgramPath("stratad"), "--config", config}});
+  REQUIRE(process.WaitForOutput("http on ", seconds(30)).find("http on ") != std::string::npos);
+  process.Signal(SIGHUP);
+  CHECK(process.WaitForOutput("SIGHUP: took over", seconds(30)).find("SIGHUP: took over") !=
+        std::string::npos);
+  std::ofstream(config) << "rubbish: 1\n";
+  process.Signal(SIGHUP);
+  CHECK(process.WaitForOutput("SIGHUP: nothing changed", seconds(30)).find("nothing changed") !=
+        std::string::npos);
+  process.Signal(SIGTERM);
+  CHECK(process.Wait().exit_code == 0);
+}
+
+TEST_CASE("a killed daemon's socket file does not keep the next one from starting") {
+  TempDir dir;
+  Daemon first({.data = dir / "data"});
+  first.Kill();
+  CHECK(std::filesystem::exists(dir / "data.sock"));
+  Daemon second({.data = dir / "data"});
+  CHECK(second.Stop().exit_code == 0);
+}
+
+TEST_CASE("the log goes to a file if one is named") {
+  TempDir dir;
+  {
+    Daemon daemon({.data = dir / "data",
+                   .settings = {"monitor.logFile=" + (dir / "log"), "monitor.logTime=false",
+                                "limits.maxFileStore=1GiB"}});
+    const Outcome done = daemon.Stop();
+    CHECK(done.exit_code == 0);
+    CHECK(done.err.empty());
+  }
+  std::ifstream in(dir / "log");
+  const std::string log{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  CHECK(log.find("info    stratad " STRATA_VERSION " starts") == 0);
+  // Said once, at start.
+  const size_t warning = log.find("limits.maxFileStore is set");
+  CHECK(warning != std::string::npos);
+  CHECK(log.find("limits.maxFileStore is set", warning + 1) == std::string::npos);
+  // A file is no folder for another one.
+  const Outcome done = Stratad(
+      {"--set", "rocksmq.path=" + (dir / "data"), "--set", "monitor.logFile=" + (dir / "log/log")});
+  CHECK(done.exit_code == 3);
+  CHECK(done.err.find("monitor.logFile") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace strata::server

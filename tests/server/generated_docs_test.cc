@@ -1,0 +1,173 @@
+// Files in the tree that come from tables in the code. With STRATA_UPDATE_DOCS=1 in the environment
+// they are written instead of compared.
+#include <cctype>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string>
+
+#include "base/status.h"
+#include "broker/config.h"
+#include "tests/support/catch.h"
+
+namespace strata {
+namespace {
+
+std::string InTree(const std::string& path) { return std::string(STRATA_SOURCE_DIR "/") + path; }
+
+std::string Read(const std::string& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+void CheckGenerated(const std::string& path, const std::string& wanted) {
+  const char* update = std::getenv("STRATA_UPDATE_DOCS");
+  if (update != nullptr && *update == '1') std::ofstream(InTree(path)) << wanted;
+  INFO(path << " differs from its table; write it anew with STRATA_UPDATE_DOCS=1 test_config");
+  CHECK(Read(InTree(path)) == wanted);
+}
+
+const char* CodeName(CanonicalCode code) {
+  switch (code) {
+    case CanonicalCode::kOk:
+      return "OK";
+    case CanonicalCode::kCancelled:
+      return "CANCELLED";
+    case CanonicalCode::kInvalidArgument:
+      return "INVALID_ARGUMENT";
+    case CanonicalCode::kDeadlineExceeded:
+      return "DEADLINE_EXCEEDED";
+    case CanonicalCode::kNotFound:
+      return "NOT_FOUND";
+    case CanonicalCode::kAlreadyExists:
+      return "ALREADY_EXISTS";
+    case CanonicalCode::kResourceExhausted:
+      return "RESOURCE_EXHAUSTED";
+    case CanonicalCode::kFailedPrecondition:
+      return "FAILED_PRECONDITION";
+    case CanonicalCode::kOutOfRange:
+      return "OUT_OF_RANGE";
+    case CanonicalCode::kUnimplemented:
+      return "UNIMPLEMENTED";
+    case CanonicalCode::kInternal:
+      return "INTERNAL";
+    case CanonicalCode::kUnavailable:
+      return "UNAVAILABLE";
+    case CanonicalCode::kDataLoss:
+      return "DATA_LOSS";
+  }
+  return "?";
+}
+
+const char* FateText(DataFate fate) {
+  switch (fate) {
+    case DataFate::kNotApplicable:
+      return "no data is concerned";
+    case DataFate::kNotAppended:
+      return "not appended";
+    case DataFate::kMayHaveBeenAppended:
+      return "may have been appended";
+    case DataFate::kAppended:
+      return "appended";
+  }
+  return "?";
+}
+
+constexpr char kErrorsHead[] =
+    R"(# Errors
+
+Every failed call of Strata has one of these reasons, in process and over the network. They come from one
+table, [base/error_catalog.inc](../base/error_catalog.inc), and so does this page: edit the table, then write
+the page anew with `STRATA_UPDATE_DOCS=1 build/dev/test_config`.
+
+In C++ a reason is `Status::reason()`. On the wire it is the number in `strata.v1.ErrorDetail`, which every
+error status carries in its details; the gRPC code is for clients that know nothing of reasons, and the
+status message (`REASON: text`) is for people. Match on the number, never on the text. Numbers never change
+their meaning and are never reused.
+
+**What happened to the data.** Every error of an append says one of:
+
+| fate | meaning | sending it again |
+|---|---|---|
+| not appended | none of it is stored or ever will be | makes no duplicate |
+| may have been appended | stored or not, and nobody knows yet | may make a duplicate |
+| appended | stored, although the call failed | makes a duplicate |
+
+A reason's usual fate is below; what the error itself carries counts, because it may differ: STORE_FAILED
+means "not appended" for an append that came later, and "may have been appended" for one that was on its way.
+
+**Retryable** means that the same call may succeed later with nothing else changed.
+)";
+
+// As a heading's anchor is written.
+std::string Lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+std::string ErrorsPage() {
+  std::ostringstream page;
+  page << kErrorsHead
+       << "\n| # | reason | gRPC code | retryable | usual fate |\n|---|---|---|---|---|\n";
+  std::ostringstream sections;
+#define STRATA_ERROR(number, name, canonical, retryable, fate, text, what)                   \
+  page << "| " << number << " | [" #name "](#" << Lower(#name) << ") | "                     \
+       << CodeName(CanonicalCode::canonical) << " | " << (retryable ? "yes" : "no") << " | " \
+       << FateText(DataFate::fate) << " |\n";                                                \
+  sections << "\n### " #name "\n\n" << text << "\n\nWhat to do: " << what << "\n";
+#include "base/error_catalog.inc"
+#undef STRATA_ERROR
+  return page.str() + sections.str();
+}
+
+TEST_CASE("docs/errors.md is what the error catalog says") {
+  CheckGenerated("docs/errors.md", ErrorsPage());
+}
+
+TEST_CASE("conf/strata.yaml documents every key with its default") {
+  CheckGenerated("conf/strata.yaml", broker::DefaultConfigFile());
+}
+
+TEST_CASE("conf/strata.yaml loads, and is the defaults") {
+  const auto file = broker::LoadConfig(InTree("conf/strata.yaml"), {});
+  const auto defaults = broker::LoadConfig("", {});
+  REQUIRE(file.ok());
+  REQUIRE(defaults.ok());
+  // No warning greets somebody who starts with the file as it is.
+  CHECK(file->not_enforced.empty());
+  CHECK(file->store.path == defaults->store.path);
+  CHECK(file->store.block_cache == defaults->store.block_cache);
+  CHECK(file->store.compression_types == defaults->store.compression_types);
+  CHECK(file->broker.max_pending_total == defaults->broker.max_pending_total);
+  CHECK(file->server.port == defaults->server.port);
+  CHECK(file->server.unix_socket == defaults->server.unix_socket);
+  CHECK(file->monitor.log_size_limit == defaults->monitor.log_size_limit);
+  CHECK(file->retention.time_minutes == defaults->retention.time_minutes);
+}
+
+TEST_CASE("a key of conf/strata.yaml that is commented out is a default, too") {
+  std::istringstream lines(broker::DefaultConfigFile());
+  std::string text;
+  for (std::string line; std::getline(lines, line);) {
+    // "  # key: value" is a setting; prose has a blank or no colon there.
+    const size_t colon = line.find(": ");
+    const bool setting =
+        line.rfind("  # ", 0) == 0 && colon != std::string::npos && line.find(' ', 4) == colon + 1;
+    text += (setting ? "  " + line.substr(4) : line) + "\n";
+  }
+  std::string path = std::getenv("TMPDIR") != nullptr ? std::getenv("TMPDIR") : "/tmp";
+  path += "/strata-docs-XXXXXX";
+  const int fd = mkstemp(path.data());
+  REQUIRE(fd >= 0);
+  std::ofstream(path) << text;
+  const auto config = broker::LoadConfig(path, {});
+  std::remove(path.c_str());
+  INFO((config.ok() ? "" : config.status().message()));
+  REQUIRE(config.ok());
+  CHECK(config->not_enforced.size() == 8);
+  CHECK(config->retention.time_minutes == 4320);
+}
+
+}  // namespace
+}  // namespace strata
