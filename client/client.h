@@ -1,0 +1,244 @@
+// Client: everything a program does with Strata, wherever the broker runs.
+//
+//   auto client = strata::Connect("unix:/run/strata/strata.sock");   // or "127.0.0.1:7470", or
+//   "embedded:/var/lib/strata" if (!client.ok()) return Fail(client.status()); auto producer =
+//   (*client)->OpenProducer("logs", {.create_if_missing = true});
+//   (*producer)->Send({.payload = "hello"}, [](const strata::Result<strata::MessageId>& id) { ...
+//   });
+//   (*producer)->Flush();
+//   auto reader = (*client)->OpenReader("logs", strata::StartPosition::Earliest());
+//   auto received = (*reader)->Receive(std::chrono::seconds(1));
+//
+// The same code runs over gRPC and embedded; the address decides (connect.h). No type of gRPC or
+// RocksDB appears here.
+//
+// Conventions: fallible calls return Status or Result and throw nothing; every error of an append
+// says what happened to the data (Status::fate). Clients, producers, consumers and readers are
+// thread-safe unless they say otherwise; they are owned by the caller, may be destroyed in any
+// order, and destroying one closes it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/batch.h"
+#include "base/status.h"
+#include "base/types.h"
+#include "client/types.h"
+
+namespace strata {
+
+// Appends to one channel, many messages in flight.
+//
+// Messages are collected into batches while earlier ones are on their way: a lone message leaves at
+// once, a stream of them leaves in batches of up to batch_bytes. They are stored in the order of
+// Send(). The first error ends the producer: the messages in flight get it with what is known of
+// their fate, every later Send gets it with "not appended".
+class Producer {
+ public:
+  // Runs once per message, in the order of Send(), on a thread of the client: must be quick. It may
+  // call Send(), which never blocks there but answers PRODUCER_FULL, and may destroy the producer;
+  // it must not wait for the producer otherwise, nor destroy the client.
+  using Callback = std::function<void(const Result<MessageId>&)>;
+
+  virtual ~Producer() = default;
+
+  // Copies the message and returns; `done` gets its id once it is durable under the broker's
+  // policy. Blocks while max_in_flight bytes are unacknowledged, or refuses with PRODUCER_FULL if
+  // the options say so. An error returned here (MESSAGE_TOO_LARGE, PRODUCER_FULL, ...) means not
+  // appended and that `done` will not run.
+  virtual Status Send(const Message& message, Callback done) = 0;
+  // Payload only, without a copy into a Message first.
+  virtual Status Send(std::string_view payload, Callback done) = 0;
+  // The same with a future; an error returned by Send arrives through it too.
+  std::future<Result<MessageId>> Send(const Message& message);
+
+  // Waits until everything sent before is acknowledged or failed. The first failure, or OK. TIMEOUT
+  // leaves it going.
+  virtual Status Flush(std::chrono::milliseconds timeout = std::chrono::minutes(1)) = 0;
+  // Flush, then the end: later Sends get CLIENT_CLOSED. Idempotent. Destroying without Close() does
+  // not wait for what is unacknowledged: its callbacks run with CLIENT_CLOSED (may have been
+  // appended) or their result.
+  virtual Status Close() = 0;
+
+  virtual ChannelNumber channel_number() const = 0;
+};
+
+// One thing received: a message or a gap. Owns its bytes (shared with the rest of its batch).
+class Received {
+ public:
+  Received(MessageView message, std::shared_ptr<const void> owner)
+      : message_(message), owner_(std::move(owner)) {}
+  explicit Received(Gap gap) : gap_(gap) {}
+
+  bool is_gap() const { return gap_.has_value(); }
+  const Gap& gap() const { return *gap_; }                 // REQUIRES: is_gap()
+  const MessageView& message() const { return message_; }  // REQUIRES: !is_gap()
+
+ private:
+  MessageView message_;
+  std::shared_ptr<const void> owner_;
+  std::optional<Gap> gap_;
+};
+
+// What one ReceiveBatch() brings: messages of one stored batch, as views into its bytes, or a gap.
+// Iterate with range-for; copies of the object share the bytes.
+class ReceivedBatch {
+ public:
+  // REQUIRES: bytes have one piece.
+  ReceivedBatch(Buffer bytes, MessageId first_id, uint32_t count, uint32_t skip,
+                TimeMicros append_time)
+      : bytes_(std::move(bytes)),
+        first_id_(first_id),
+        count_(count),
+        skip_(skip),
+        append_time_(append_time) {}
+  explicit ReceivedBatch(Gap gap) : gap_(gap) {}
+
+  bool is_gap() const { return gap_.has_value(); }
+  const Gap& gap() const { return *gap_; }  // REQUIRES: is_gap()
+
+  // Of the messages to use, skipped ones not counted; 0 for a gap.
+  uint32_t size() const { return count_ - skip_; }
+  MessageId first_id() const { return first_id_ + skip_; }
+  MessageId last_id() const { return first_id_ + count_ - 1; }
+  TimeMicros append_time() const { return append_time_; }
+  // Of the whole batch, as it was appended.
+  const Buffer& bytes() const { return bytes_; }
+  // The same without the first `taken` messages. REQUIRES: taken <= size().
+  ReceivedBatch Without(uint32_t taken) const {
+    return ReceivedBatch(bytes_, first_id_, count_, skip_ + taken, append_time_);
+  }
+
+  class iterator {
+   public:
+    using value_type = MessageView;
+    explicit iterator(BatchIterator it) : it_(it) { ++*this; }
+    iterator() : it_({}, 0, 0), end_(true) {}
+    const MessageView& operator*() const { return message_; }
+    const MessageView* operator->() const { return &message_; }
+    iterator& operator++() {
+      end_ = !it_.Next(&message_);
+      return *this;
+    }
+    bool operator==(const iterator& other) const { return end_ && other.end_; }
+
+   private:
+    BatchIterator it_;
+    MessageView message_;
+    bool end_ = false;
+  };
+  iterator begin() const;
+  iterator end() const { return iterator(); }
+
+ private:
+  Buffer bytes_;
+  MessageId first_id_ = 0;
+  uint32_t count_ = 0;
+  uint32_t skip_ = 0;
+  TimeMicros append_time_ = 0;
+  std::optional<Gap> gap_;
+};
+
+// Receives a channel in order of ids; the position is the caller's. One thread at a time receives;
+// Close() from any.
+class Reader {
+ public:
+  virtual ~Reader() = default;
+
+  // The next message or gap. TIMEOUT when none came in time (a timeout of 0 only looks); nothing is
+  // lost by it. Other errors are final: CHANNEL_DELETED, CONNECTION_LOST, CLIENT_CLOSED,
+  // SHUTTING_DOWN.
+  virtual Result<Received> Receive(std::chrono::milliseconds timeout) = 0;
+  // The rest of the present batch, or the next one, without copying payloads; otherwise as
+  // Receive().
+  virtual Result<ReceivedBatch> ReceiveBatch(std::chrono::milliseconds timeout) = 0;
+  // Goes on from there, forward or backward; what was received ahead is dropped.
+  virtual Status Seek(const StartPosition& to) = 0;
+  // The id that the next receive goes on from.
+  virtual MessageId position() const = 0;
+  virtual void Close() = 0;
+  virtual ChannelNumber channel_number() const = 0;
+  // The channel's durable end when the reader was opened: a bounded read stops there.
+  virtual MessageId end_at_open() const = 0;
+};
+
+// A reader that holds a subscription: its position is durable. At least once after a crash, exactly
+// once, in order, within one consumer's life.
+class Consumer : public Reader {
+ public:
+  // Everything up to and including `through` is done with. Returns once the broker has taken note;
+  // the cursor is on disk with the next group or within a second. ACK_BEYOND_END if that was never
+  // received.
+  virtual Status Acknowledge(MessageId through) = 0;
+};
+
+// A connection to a broker, or a broker in this process.
+class Client {
+ public:
+  virtual ~Client() = default;
+
+  // --- Channels ---
+  virtual Result<ChannelInfo> CreateChannel(const std::string& name,
+                                            const ChannelOptions& options = {}) = 0;
+  // CHANNEL_NOT_FOUND unless it exists or create_if_missing.
+  virtual Result<ChannelInfo> OpenChannel(const std::string& name,
+                                          bool create_if_missing = false) = 0;
+  virtual Result<ChannelInfo> DescribeChannel(const std::string& name) = 0;
+  virtual Result<std::vector<ChannelInfo>> ListChannels(const std::string& prefix = "") = 0;
+  virtual Result<ChannelInfo> TruncateChannel(const std::string& name, MessageId through) = 0;
+  virtual Status DeleteChannel(const std::string& name) = 0;
+
+  // --- Appending ---
+  // One batch, stored as one, on the calling thread; returns when it is durable under the broker's
+  // policy.
+  virtual Result<AppendResult> Append(const std::string& channel,
+                                      const std::vector<Message>& messages) = 0;
+  // A batch that was encoded before (BatchBuilder).
+  virtual Result<AppendResult> Append(const std::string& channel, const Buffer& batch) = 0;
+  virtual Result<std::unique_ptr<Producer>> OpenProducer(const std::string& channel,
+                                                         const ProducerOptions& options = {}) = 0;
+
+  // --- Reading ---
+  virtual Result<std::unique_ptr<Reader>> OpenReader(const std::string& channel,
+                                                     const StartPosition& start,
+                                                     const ReaderOptions& options = {}) = 0;
+  virtual Result<std::unique_ptr<Consumer>> OpenConsumer(const std::string& channel,
+                                                         const std::string& subscription,
+                                                         const ConsumerOptions& options = {}) = 0;
+  // A few batches from a position, without keeping anything open.
+  virtual Result<FetchResult> Fetch(const std::string& channel, const StartPosition& start,
+                                    const FetchOptions& options = {}) = 0;
+
+  // --- Subscriptions ---
+  virtual Result<SubscriptionInfo> CreateSubscription(const std::string& channel,
+                                                      const std::string& subscription,
+                                                      const StartPosition& start) = 0;
+  virtual Result<SubscriptionInfo> DescribeSubscription(const std::string& channel,
+                                                        const std::string& subscription) = 0;
+  virtual Result<std::vector<SubscriptionInfo>> ListSubscriptions(
+      const std::string& channel = "") = 0;
+  virtual Result<SubscriptionInfo> SeekSubscription(const std::string& channel,
+                                                    const std::string& subscription,
+                                                    const StartPosition& to) = 0;
+  virtual Status DeleteSubscription(const std::string& channel,
+                                    const std::string& subscription) = 0;
+  virtual Status Acknowledge(const std::string& channel, const std::string& subscription,
+                             MessageId through) = 0;
+
+  // --- State ---
+  virtual Result<ServerInfo> GetServerInfo() = 0;
+  virtual Result<BrokerStatus> GetStatus() = 0;
+
+  // Ends everything opened from this client. Idempotent.
+  virtual void Close() = 0;
+};
+
+}  // namespace strata
