@@ -1,0 +1,131 @@
+#include "tools/channel_command.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tools/exit_codes.h"
+#include "tools/format.h"
+
+namespace strata::tools {
+namespace {
+
+uint64_t Available(const ChannelInfo& info) {
+  return static_cast<uint64_t>(info.next_id - info.first_available);
+}
+
+nlohmann::ordered_json ToJson(const ChannelInfo& info) {
+  nlohmann::ordered_json json = {{"name", info.name},
+                                 {"number", info.number},
+                                 {"options", {{"first_id", info.options.first_id}}},
+                                 {"created_at", FormatTime(info.created_at)},
+                                 {"first_available_id", info.first_available},
+                                 {"next_id", info.next_id},
+                                 {"messages", Available(info)},
+                                 {"truncated_through", info.truncated_through},
+                                 {"pages", info.pages},
+                                 {"bytes", info.bytes}};
+  if (info.last_append_time != 0) json["last_append_time"] = FormatTime(info.last_append_time);
+  return json;
+}
+
+std::string ToText(const ChannelInfo& info) {
+  return FormatFields({
+      {"channel", info.name},
+      {"number", std::to_string(info.number)},
+      {"created", FormatTime(info.created_at)},
+      {"messages", FormatCount(Available(info))},
+      {"ids", Available(info) == 0 ? fmt::format("none yet, the next is {}", info.next_id)
+                                   : fmt::format("{}..{}", info.first_available, info.next_id - 1)},
+      {"truncated through", info.truncated_through == 0 ? std::string("nothing")
+                                                        : std::to_string(info.truncated_through)},
+      {"last append", FormatTimeOrNever(info.last_append_time)},
+      {"stored", fmt::format("{} in {} pages", FormatBytes(info.bytes), info.pages)},
+  });
+}
+
+Result<int> Print(const Io& io, const ChannelInfo& info) {
+  STRATA_RETURN_IF_ERROR(io.out.Append(io.json ? ToLine(ToJson(info)) : ToText(info)));
+  STRATA_RETURN_IF_ERROR(io.out.Flush());
+  return kExitOk;
+}
+
+// Whether the line of standard input is a yes.
+Result<bool> ReadYes(const Io& io) {
+  std::string answer;
+  for (char c = 0;;) {
+    STRATA_ASSIGN_OR_RETURN(const size_t n, io.in.Read({&c, 1}));
+    if (n == 0 || c == '\n') return answer == "y" || answer == "Y" || answer == "yes";
+    answer += c;
+  }
+}
+
+}  // namespace
+
+Result<int> CreateChannel(Client& client, const Io& io, const std::string& name,
+                          const ChannelOptions& options) {
+  STRATA_ASSIGN_OR_RETURN(const ChannelInfo info, client.CreateChannel(name, options));
+  return Print(io, info);
+}
+
+Result<int> ListChannels(Client& client, const Io& io, const std::string& prefix) {
+  STRATA_ASSIGN_OR_RETURN(const std::vector<ChannelInfo> channels, client.ListChannels(prefix));
+  if (io.json) {
+    auto json = nlohmann::ordered_json::array();
+    for (const ChannelInfo& info : channels) json.push_back(ToJson(info));
+    STRATA_RETURN_IF_ERROR(io.out.Append(ToLine(json)));
+  } else {
+    using enum Table::Align;
+    Table table({{"CHANNEL"},
+                 {"FIRST ID", kRight},
+                 {"NEXT ID", kRight},
+                 {"MESSAGES", kRight},
+                 {"STORED", kRight},
+                 {"PAGES", kRight},
+                 {"LAST APPEND"}});
+    for (const ChannelInfo& info : channels) {
+      table.Row({info.name, std::to_string(info.first_available), std::to_string(info.next_id),
+                 FormatCount(Available(info)), FormatBytes(info.bytes), std::to_string(info.pages),
+                 FormatTimeOrNever(info.last_append_time)});
+    }
+    STRATA_RETURN_IF_ERROR(io.out.Append(table.ToString()));
+  }
+  STRATA_RETURN_IF_ERROR(io.out.Flush());
+  return kExitOk;
+}
+
+Result<int> DescribeChannel(Client& client, const Io& io, const std::string& name) {
+  STRATA_ASSIGN_OR_RETURN(const ChannelInfo info, client.DescribeChannel(name));
+  return Print(io, info);
+}
+
+Result<int> TruncateChannel(Client& client, const Io& io, const std::string& name,
+                            MessageId through) {
+  STRATA_ASSIGN_OR_RETURN(const ChannelInfo info, client.TruncateChannel(name, through));
+  return Print(io, info);
+}
+
+Result<int> DeleteChannel(Client& client, const Io& io, const std::string& name, bool yes) {
+  if (!yes) {
+    if (!io.in_is_terminal) {
+      io.Note("strata: deleting " + name +
+              " needs --yes, because there is no terminal to ask on; nothing was deleted\n");
+      return kExitUsage;
+    }
+    STRATA_ASSIGN_OR_RETURN(const ChannelInfo info, client.DescribeChannel(name));
+    io.Note(fmt::format("Delete channel {} with {} messages ({}) and its subscriptions? [y/N] ",
+                        name, FormatCount(Available(info)), FormatBytes(info.bytes)));
+    STRATA_ASSIGN_OR_RETURN(const bool yes_was_typed, ReadYes(io));
+    if (!yes_was_typed) {
+      io.Note("strata: nothing was deleted\n");
+      return kExitFailed;
+    }
+  }
+  STRATA_RETURN_IF_ERROR(client.DeleteChannel(name));
+  STRATA_RETURN_IF_ERROR(
+      io.out.Append(io.json ? ToLine({{"deleted", name}}) : "deleted " + name + '\n'));
+  STRATA_RETURN_IF_ERROR(io.out.Flush());
+  return kExitOk;
+}
+
+}  // namespace strata::tools
