@@ -6,9 +6,9 @@
 // lengths, reading returns views.
 //
 //   MessageBatch = { 0x0a length Message }                        field 1, repeated
-//   Message      = [ 0x0a length payload ] { 0x12 length Entry }  fields 1 and 2; 3 is kept for a
-//   message key Entry        = [ 0x0a length key ] [ 0x12 length value ]      an entry of
-//   map<string, string> properties
+//   Message      = [ 0x0a length payload ] { 0x12 length Entry }  fields 1 and 2; 3 is kept for
+//                                                                 a message key
+//   Entry        = [ 0x0a length key ] [ 0x12 length value ]      of map<string, string>
 #pragma once
 
 #include <cstdint>

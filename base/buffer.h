@@ -29,8 +29,8 @@ class Buffer {
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
 
-  // In order; empty pieces are possible. Valid as long as this object (or a copy) lives and is not
-  // assigned.
+  // In order; empty pieces are possible. The span is valid as long as this object lives and is not
+  // assigned, the bytes as long as any copy or slice of it does.
   std::span<const std::string_view> pieces() const {
     if (!many_.empty()) return many_;
     return {&one_, size_t{size_ > 0}};

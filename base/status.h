@@ -3,8 +3,8 @@
 //
 //   Result<AppendResult> r = client->Append("logs", messages);
 //   if (!r.ok()) {
-//     log(r.status().ToString());                     // "MESSAGE_TOO_LARGE: message 3 has 17 MiB
-//     ... (not appended)" if (r.status().fate() == DataFate::kNotAppended) SendAgain();
+//     log(r.status().ToString());  // "MESSAGE_TOO_LARGE: message 3 has ... (not appended)"
+//     if (r.status().fate() == DataFate::kNotAppended) SendAgain();
 //   }
 //
 // A failed Status has a Reason (the error catalog, base/error_catalog.inc), a text for the person

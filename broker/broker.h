@@ -1,9 +1,9 @@
 // Broker: the whole product without a network. Channels, appends, readers and subscriptions over
 // one store.
 //
-// Append path:  Broker::Append -> Committer (committer.h) -> storage::LogStore -> publish:
-// TailCache, wake readers Read path:    Reader (reader.h) -> TailCache, else storage::LogStore,
-// else wait for the channel
+// Append path:  Broker::Append -> Committer (committer.h) -> storage::LogStore, and back:
+//               into the TailCache, wake readers, answer
+// Read path:    Reader (reader.h) -> TailCache, else storage::LogStore, else wait
 //
 // What an append promises: its batch is stored as one, with dense ids, after everything that was
 // acknowledged before it was sent; when its callback runs with OK it is durable under the
@@ -15,8 +15,9 @@
 //
 // Threads: everything may be called from any thread. Callbacks run on a thread of the committer, or
 // on the caller's own before the call returns; they must be quick and must not call a blocking
-// function of the broker. Ownership: readers stay valid after Close() and after the broker's end;
-// they only say SHUTTING_DOWN then.
+// function of the broker.
+// Ownership: readers stay valid after Close() and after the broker's end; they only say
+// SHUTTING_DOWN then.
 #pragma once
 
 #include <atomic>

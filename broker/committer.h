@@ -1,8 +1,8 @@
 // Committer: one commit pipeline for all channels. Two roles, each held by one thread at a time:
 //
-//     queue ──► write role: number, Prepare, one Write() ──► written ──► sync role: one Sync(),
-//     Publish, Done
-//               group n+2                                    group n+1              groups ..n
+//     queue --> write role --------------> written --> sync role -----------------> answered
+//               Prepare, one Write()                   one Sync(), Publish, Done
+//               group n+2                  group n+1   groups ..n
 //
 // While one sync runs the next group is written, so that syncing before acknowledging costs no
 // throughput (measured: 556 to 638 MB/s against 410 to 440 with the sync inside the write and 615

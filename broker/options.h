@@ -25,8 +25,7 @@ struct BrokerOptions {
   uint64_t max_pending_total = 64u << 20;
   uint64_t tail_cache =
       32u << 20;  // limits.tailCache: the newest batches, kept for readers that keep up
-  uint64_t group_bytes =
-      1u << 20;  // a group closes at this many bytes, or with the batch that exceeds it
+  uint64_t group_bytes = 1u << 20;  // of the batches of a group, unless it is a single larger one
 
   // --- Injected; outlive the broker ---
   Clock* clock = Clock::System();

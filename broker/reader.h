@@ -5,8 +5,7 @@
 //     if (auto* delivery = std::get_if<Delivery>(&item)) Send(*delivery);
 //     else if (auto* gap = std::get_if<Gap>(&item)) Announce(*gap);
 //     else if (auto* status = std::get_if<Status>(&item)) return Finish(*status);
-//     else if (reader->WakeWhenReady([...] { Continue(); })) return;   // AtEnd: come back when
-//     woken
+//     else if (reader->WakeWhenReady([...] { Continue(); })) return;  // AtEnd: until woken
 //   }
 //
 // Everything below the durable end of the channel is delivered in order of ids, once, or announced

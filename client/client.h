@@ -1,10 +1,9 @@
 // Client: everything a program does with Strata, wherever the broker runs.
 //
-//   auto client = strata::Connect("unix:/run/strata/strata.sock");   // or "127.0.0.1:7470", or
-//   "embedded:/var/lib/strata" if (!client.ok()) return Fail(client.status()); auto producer =
-//   (*client)->OpenProducer("logs", {.create_if_missing = true});
-//   (*producer)->Send({.payload = "hello"}, [](const strata::Result<strata::MessageId>& id) { ...
-//   });
+//   auto client = strata::Connect("127.0.0.1:7470");  // or unix:/run/..., embedded:/var/lib/...
+//   if (!client.ok()) return Fail(client.status());
+//   auto producer = (*client)->OpenProducer("logs", {.create_if_missing = true});
+//   (*producer)->Send("hello", [](const strata::Result<strata::MessageId>& id) { ... });
 //   (*producer)->Flush();
 //   auto reader = (*client)->OpenReader("logs", strata::StartPosition::Earliest());
 //   auto received = (*reader)->Receive(std::chrono::seconds(1));

@@ -1,9 +1,10 @@
 // Messages as `strata consume` prints them.
 //
-//   text  17  2026-11-20T10:00:00.123456Z  {name=value, ...}  payload, escaped   (no {} without
-//   properties) raw   the payload and the separator, or nothing after it for a message marked
-//   unterminated json  {"id":17,"time":"...","properties":{...},"payload":"..."}, or
-//   "payload_base64" where it is not UTF-8
+//   text  17  2026-11-20T10:00:00.123456Z  {name=value, ...}  payload, escaped
+//         (no {} without properties)
+//   raw   the payload and the separator, or nothing after it for a message marked unterminated
+//   json  {"id":17,"time":"...","properties":{...},"payload":"..."}, or "payload_base64" where
+//         it is not UTF-8
 #pragma once
 
 #include <string>

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "base/executor.h"
 #include "client/deadline.h"
 #include "proto/opaque.h"
 

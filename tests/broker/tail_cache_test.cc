@@ -160,7 +160,8 @@ TEST_CASE("threads that put, get and drop at the same time see whole batches wit
   }
   Random random(seed);
   MessageId next = 1;
-  for (int i = 0; i < 20'000; ++i) {
+  // Goes on until the readers have begun: on a busy machine that can be late.
+  for (int i = 0; i < 20'000 || hits.load() < 100; ++i) {
     const auto count = static_cast<uint32_t>(random.Between(1, 3));
     StoredBatch batch;
     batch.first_id = next;
