@@ -7,9 +7,8 @@
 // The read face is what everybody may see: the durable end, the first available id, who waits. It
 // moves forward when the committer publishes, under `mu_`:
 //
-//      truncated      available to readers        written, not yet durable
-//   ─────────────┬──────────────────────────────┬─────────────────────────┐
-//                first_available                next_id                    write face's next_id
+//     truncated  |  available to readers  |  written, not yet durable  |
+//                first_available          next_id                      write face's next_id
 //
 // Lock order: a channel's mu_ before the tail cache's and the broker's list of changed cursors.
 // Wake-ups run without it.

@@ -71,10 +71,11 @@ class ConsumeStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   const std::string peer_;
   std::shared_ptr<ConsumeStream> self_;  // set by Start, reset by OnDone
 
-  // Of the thread that runs.
+  // --- Of the thread that runs ---
   std::unique_ptr<broker::Reader> reader_;
   std::string channel_;
   std::string subscription_;  // empty: a reader
+
   // Written by gRPC while a read is under way, read by OnReadDone.
   grpc::ByteBuffer incoming_;
   // Read by gRPC while a write is under way.

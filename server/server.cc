@@ -8,6 +8,7 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 
+#include "proto/callback_threads.h"
 #include "server/admin_service.h"
 #include "server/call_context.h"
 #include "server/health.h"
@@ -47,6 +48,7 @@ void ConfigureChannel(const broker::Config& config, grpc::ServerBuilder* builder
 
 // Members in the order of their lives: the server is destroyed first, the context last.
 struct Server::Grpc {
+  const std::shared_ptr<CallbackThreadsKeeper> callback_threads = KeepCallbackThreadsLooking();
   std::shared_ptr<CallContext> context;
   std::unique_ptr<LogService> log;
   std::unique_ptr<AdminService> admin;

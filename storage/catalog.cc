@@ -90,7 +90,8 @@ const char* ParseChannel(std::string_view key, std::string_view value, Catalog* 
   channel.truncated_through = row.truncated_through();
   channel.truncated_at = row.truncated_at();
   for (const catalog::LostIds& lost : row.lost()) {
-    if (lost.first() < 1 || lost.last() < lost.first()) return "a channel row with an impossible gap";
+    if (lost.first() < 1 || lost.last() < lost.first())
+      return "a channel row with an impossible gap";
     channel.lost.push_back({lost.first(), lost.last(), GapReason::kLost});
   }
   if (channel.number == 0 || !IsValidName(channel.name) || channel.options.first_id < 1 ||

@@ -9,7 +9,8 @@
 namespace strata::storage {
 namespace {
 
-static_assert(std::endian::native == std::endian::little || std::endian::native == std::endian::big);
+static_assert(std::endian::native == std::endian::little ||
+              std::endian::native == std::endian::big);
 
 template <typename T>
 T ToEndian(T value, std::endian wanted) {
@@ -109,7 +110,8 @@ BatchHeader EncodeBatchHeader(const MessageKey& key, const BatchRecord& batch) {
 }
 
 const char* DecodeBatch(std::string_view key, std::string_view value, BatchView* view) {
-  if (!DecodeMessageKey(key, &view->channel, &view->first_id)) return "a key that is not 16 bytes long";
+  if (!DecodeMessageKey(key, &view->channel, &view->first_id))
+    return "a key that is not 16 bytes long";
   if (value.size() < kBatchHeaderBytes) return "a value shorter than its header";
   const char* header = value.data();
   // The checksum first: only a version that was really written is worth mentioning as unknown.
@@ -117,8 +119,10 @@ const char* DecodeBatch(std::string_view key, std::string_view value, BatchView*
   checksum.Add(key);
   checksum.Add({header, kChecksumOffset});
   checksum.Add(value.substr(kBatchHeaderBytes));
-  if (checksum.value() != GetLittle<uint64_t>(header + kChecksumOffset)) return "a checksum that does not match";
-  if (GetLittle<uint8_t>(header + kVersionAt) != kBatchVersion) return "a batch version that is not known";
+  if (checksum.value() != GetLittle<uint64_t>(header + kChecksumOffset))
+    return "a checksum that does not match";
+  if (GetLittle<uint8_t>(header + kVersionAt) != kBatchVersion)
+    return "a batch version that is not known";
   if (GetLittle<uint8_t>(header + kCodecAt) != kCodecNone) return "a codec that is not known";
   if (GetLittle<uint16_t>(header + kFlagsAt) != 0) return "flags that are not known";
   view->count = GetLittle<uint32_t>(header + kCountAt);

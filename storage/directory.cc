@@ -24,15 +24,17 @@ bool IsStoreId(std::string_view id) {
 }
 
 Status Unreadable(const std::string& file, int line, std::string_view what) {
-  return Status(Reason::CORRUPTION, fmt::format("{}:{}: {}; the file names the store and is not changed "
-                                                "after its creation: restore it from a backup",
-                                                file, line, what));
+  return Status(Reason::CORRUPTION,
+                fmt::format("{}:{}: {}; the file names the store and is not changed "
+                            "after its creation: restore it from a backup",
+                            file, line, what));
 }
 
 Result<Identity> ParseIdentity(const std::string& file, const std::string& text) {
   std::istringstream in(text);
   std::string line;
-  if (!std::getline(in, line) || line != kMagic) return Unreadable(file, 1, "not a Strata store's identity");
+  if (!std::getline(in, line) || line != kMagic)
+    return Unreadable(file, 1, "not a Strata store's identity");
   Identity identity;
   std::string state;
   for (int number = 2; std::getline(in, line); ++number) {
@@ -40,7 +42,8 @@ Result<Identity> ParseIdentity(const std::string& file, const std::string& text)
     const std::string key = line.substr(0, space);
     const std::string value = space == std::string::npos ? "" : line.substr(space + 1);
     if (key == "format") {
-      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), identity.format);
+      const auto [end, error] =
+          std::from_chars(value.data(), value.data() + value.size(), identity.format);
       if (error != std::errc() || end != value.data() + value.size() || identity.format == 0) {
         return Unreadable(file, number, "a format that is not a number");
       }
@@ -55,7 +58,8 @@ Result<Identity> ParseIdentity(const std::string& file, const std::string& text)
     }
   }
   if (identity.format == 0) return Unreadable(file, 1, "the line 'format' is missing");
-  if (!IsStoreId(identity.id)) return Unreadable(file, 1, "the line 'id' is missing or not 32 hex digits");
+  if (!IsStoreId(identity.id))
+    return Unreadable(file, 1, "the line 'id' is missing or not 32 hex digits");
   if (state != "ready" && state != "creating") {
     return Unreadable(file, 1, "the line 'state' is missing or neither 'ready' nor 'creating'");
   }
@@ -106,7 +110,8 @@ std::string Describe(rocksdb::FileSystem& fs, const std::string& path,
   }
   std::string list;
   for (size_t i = 0; i < names.size() && i < 3; ++i) list += (i > 0 ? ", '" : "'") + names[i] + "'";
-  return "it holds " + list + (names.size() > 3 ? fmt::format(" and {} more", names.size() - 3) : "");
+  return "it holds " + list +
+         (names.size() > 3 ? fmt::format(" and {} more", names.size() - 3) : "");
 }
 
 // What is there between the first call of a creation and its identity file.
@@ -137,8 +142,8 @@ Result<DirectoryState> InspectDirectory(rocksdb::FileSystem& fs, const std::stri
     STRATA_ASSIGN_OR_RETURN(*identity, ParseIdentity(file, text));
     if (identity->format > kStoreFormat) {
       return Status(Reason::FORMAT_TOO_NEW,
-                    fmt::format("{}: the store has format {}, this version knows formats up to {}", file,
-                                identity->format, kStoreFormat));
+                    fmt::format("{}: the store has format {}, this version knows formats up to {}",
+                                file, identity->format, kStoreFormat));
     }
     return DirectoryState::kStore;
   }
@@ -150,8 +155,8 @@ Result<DirectoryState> InspectDirectory(rocksdb::FileSystem& fs, const std::stri
 
 Status WriteIdentity(rocksdb::FileSystem& fs, const std::string& path, const Identity& identity) {
   return ReplaceFile(fs, path, kIdentityFile,
-                     fmt::format("{}\nformat {}\nid {}\nstate {}\n", kMagic, identity.format, identity.id,
-                                 identity.ready ? "ready" : "creating"));
+                     fmt::format("{}\nformat {}\nid {}\nstate {}\n", kMagic, identity.format,
+                                 identity.id, identity.ready ? "ready" : "creating"));
 }
 
 std::string NewStoreId() {

@@ -214,7 +214,8 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
                            IODebugContext* dbg) override {
     std::unique_ptr<rocksdb::FSRandomRWFile> file;
     IOStatus status = target()->NewRandomRWFile(path, options, &file, dbg);
-    if (status.ok()) *result = std::make_unique<LatchedRandomRWFile>(std::move(file), ForFile(path));
+    if (status.ok())
+      *result = std::make_unique<LatchedRandomRWFile>(std::move(file), ForFile(path));
     return status;
   }
   IOStatus NewDirectory(const std::string& path, const IOOptions& options,
@@ -222,7 +223,8 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
                         IODebugContext* dbg) override {
     std::unique_ptr<rocksdb::FSDirectory> directory;
     IOStatus status = target()->NewDirectory(path, options, &directory, dbg);
-    if (status.ok()) *result = std::make_unique<LatchedDirectory>(std::move(directory), ForFile(path));
+    if (status.ok())
+      *result = std::make_unique<LatchedDirectory>(std::move(directory), ForFile(path));
     return status;
   }
 
@@ -239,22 +241,23 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
   }
   IOStatus Truncate(const std::string& path, size_t size, const IOOptions& options,
                     IODebugContext* dbg) override {
-    return ForPath(path)("truncating", [&] { return target()->Truncate(path, size, options, dbg); });
+    return ForPath(path)("truncating",
+                         [&] { return target()->Truncate(path, size, options, dbg); });
   }
   IOStatus CreateDir(const std::string& path, const IOOptions& options,
                      IODebugContext* dbg) override {
     return ForPath(path)("creating the directory",
-                       [&] { return target()->CreateDir(path, options, dbg); });
+                         [&] { return target()->CreateDir(path, options, dbg); });
   }
   IOStatus CreateDirIfMissing(const std::string& path, const IOOptions& options,
                               IODebugContext* dbg) override {
     return ForPath(path)("creating the directory",
-                       [&] { return target()->CreateDirIfMissing(path, options, dbg); });
+                         [&] { return target()->CreateDirIfMissing(path, options, dbg); });
   }
   IOStatus DeleteDir(const std::string& path, const IOOptions& options,
                      IODebugContext* dbg) override {
     return ForPath(path)("deleting the directory",
-                       [&] { return target()->DeleteDir(path, options, dbg); });
+                         [&] { return target()->DeleteDir(path, options, dbg); });
   }
   IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
                       IODebugContext* dbg) override {
@@ -264,13 +267,13 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
       IOStatus synced = SyncFolderOf(to, options, dbg);
       if (!synced.ok()) return synced;
     }
-    return ForPath(from + " to " + to)("renaming",
-                                       [&] { return target()->RenameFile(from, to, options, dbg); });
+    return ForPath(from + " to " + to)(
+        "renaming", [&] { return target()->RenameFile(from, to, options, dbg); });
   }
   IOStatus LinkFile(const std::string& from, const std::string& to, const IOOptions& options,
                     IODebugContext* dbg) override {
     return ForPath(from + " to " + to)("linking",
-                                     [&] { return target()->LinkFile(from, to, options, dbg); });
+                                       [&] { return target()->LinkFile(from, to, options, dbg); });
   }
 
   IOStatus LockFile(const std::string& path, const IOOptions& options, rocksdb::FileLock** lock,
@@ -307,7 +310,8 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
                 const char* what, Open&& open) {
     std::unique_ptr<rocksdb::FSWritableFile> file;
     IOStatus status = ForPath(path)(what, [&] { return open(&file); });
-    if (status.ok()) *result = std::make_unique<LatchedWritableFile>(std::move(file), ForFile(path));
+    if (status.ok())
+      *result = std::make_unique<LatchedWritableFile>(std::move(file), ForFile(path));
     return status;
   }
 
@@ -317,9 +321,9 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
 
 }  // namespace
 
-std::shared_ptr<rocksdb::FileSystem> NewLatchedFileSystem(
-    std::shared_ptr<rocksdb::FileSystem> base, std::shared_ptr<FailLatch> latch,
-    std::string held_lock) {
+std::shared_ptr<rocksdb::FileSystem> NewLatchedFileSystem(std::shared_ptr<rocksdb::FileSystem> base,
+                                                          std::shared_ptr<FailLatch> latch,
+                                                          std::string held_lock) {
   return std::make_shared<LatchedFileSystem>(std::move(base), std::move(latch),
                                              std::move(held_lock));
 }

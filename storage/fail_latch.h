@@ -48,8 +48,8 @@ class FailLatch {
 //
 // `held_lock` is the path of a lock file that the store holds already, from before it looked at the directory until
 // after its last write: RocksDB gets a token for it instead of a second lock.
-std::shared_ptr<rocksdb::FileSystem> NewLatchedFileSystem(
-    std::shared_ptr<rocksdb::FileSystem> base, std::shared_ptr<FailLatch> latch,
-    std::string held_lock);
+std::shared_ptr<rocksdb::FileSystem> NewLatchedFileSystem(std::shared_ptr<rocksdb::FileSystem> base,
+                                                          std::shared_ptr<FailLatch> latch,
+                                                          std::string held_lock);
 
 }  // namespace strata::storage

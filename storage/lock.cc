@@ -68,7 +68,8 @@ bool IsHeld(const rocksdb::IOStatus& status) {
 
 Result<std::unique_ptr<StoreLock>> StoreLock::Acquire(std::shared_ptr<rocksdb::FileSystem> fs,
                                                       const std::string& path,
-                                                      std::chrono::milliseconds timeout, Clock* clock) {
+                                                      std::chrono::milliseconds timeout,
+                                                      Clock* clock) {
   const Clock::Duration deadline = clock->Monotonic() + timeout;
   std::string holder;
   for (;;) {
@@ -87,8 +88,8 @@ Result<std::unique_ptr<StoreLock>> StoreLock::Acquire(std::shared_ptr<rocksdb::F
     WaitUntil(clock, std::min<Clock::Duration>(deadline, now + kPoll));
   }
   return Status(Reason::STORE_LOCKED,
-                fmt::format("{} is locked: the store is in use by {}, and was still so after {} ms", path,
-                            holder, timeout.count()));
+                fmt::format("{} is locked: the store is in use by {}, and was still so after {} ms",
+                            path, holder, timeout.count()));
 }
 
 StoreLock::~StoreLock() {

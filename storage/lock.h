@@ -21,7 +21,8 @@ class StoreLock {
   // IO_ERROR. The folder of `path` must exist; the file is created if missing.
   static Result<std::unique_ptr<StoreLock>> Acquire(std::shared_ptr<rocksdb::FileSystem> fs,
                                                     const std::string& path,
-                                                    std::chrono::milliseconds timeout, Clock* clock);
+                                                    std::chrono::milliseconds timeout,
+                                                    Clock* clock);
   ~StoreLock();
   StoreLock(const StoreLock&) = delete;
   StoreLock& operator=(const StoreLock&) = delete;

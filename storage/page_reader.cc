@@ -91,7 +91,8 @@ Status PageReader::SeekRowBefore(MessageId id) {
   const auto is_below = [this, id](MessageId from) {
     ChannelNumber channel = 0;
     MessageId first = 0;
-    return SeekWorks(from) && row_->Valid() && DecodeMessageKey(View(row_->key()), &channel, &first) && first <= id;
+    return SeekWorks(from) && row_->Valid() &&
+           DecodeMessageKey(View(row_->key()), &channel, &first) && first <= id;
   };
   const MessageId limit = std::max(page_.first, id - MessageId{kMaxBatchMessages});
   const auto nearest = NearestReadable(id, limit, is_below);
@@ -108,7 +109,8 @@ Result<bool> PageReader::Seek(MessageId id, BatchView* batch) {
   if (ended_) return false;
   const MessageKey key = EncodeMessageKey(channel_, next_);
   // The common case first, because it is the cheap one: a reader goes on where a batch begins.
-  if (SeekWorks(next_) && row_->Valid() && View(row_->key()) == std::string_view(key.data(), key.size())) {
+  if (SeekWorks(next_) && row_->Valid() &&
+      View(row_->key()) == std::string_view(key.data(), key.size())) {
     return Take(batch);
   }
   STRATA_RETURN_IF_ERROR(ReadError());
@@ -155,7 +157,8 @@ Result<bool> PageReader::Take(BatchView* batch) {
 
 Status PageReader::PassDamagedBlock() {
   on_damage_(next_, row_->status().ToString());
-  const auto readable = NearestReadable(next_, page_.next, [this](MessageId id) { return SeekWorks(id); });
+  const auto readable =
+      NearestReadable(next_, page_.next, [this](MessageId id) { return SeekWorks(id); });
   STRATA_RETURN_IF_ERROR(ReadError());
   if (!readable || *readable >= page_.next) {
     ended_ = true;

@@ -16,11 +16,14 @@ constexpr uint32_t kCatalogFamilyId = 0;  // RocksDB gives `default` this number
 // Finds the commit number of a group in the first catalog row that has one.
 class CommitFinder final : public rocksdb::WriteBatch::Handler {
  public:
-  rocksdb::Status PutCF(uint32_t family, const rocksdb::Slice& key, const rocksdb::Slice& value) override {
+  rocksdb::Status PutCF(uint32_t family, const rocksdb::Slice& key,
+                        const rocksdb::Slice& value) override {
     if (family == kCatalogFamilyId) commit_ = CommitOfRow(View(key), View(value));
     return rocksdb::Status::OK();
   }
-  rocksdb::Status DeleteCF(uint32_t, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
+  rocksdb::Status DeleteCF(uint32_t, const rocksdb::Slice&) override {
+    return rocksdb::Status::OK();
+  }
   bool Continue() override { return !commit_.has_value(); }
 
   std::optional<uint64_t> commit() const { return commit_; }
@@ -31,8 +34,9 @@ class CommitFinder final : public rocksdb::WriteBatch::Handler {
 
 class ReplayNothing final : public rocksdb::WalFilter {
  public:
-  WalProcessingOption LogRecordFound(unsigned long long, const std::string&, const rocksdb::WriteBatch&,
-                                     rocksdb::WriteBatch*, bool*) override {
+  WalProcessingOption LogRecordFound(unsigned long long, const std::string&,
+                                     const rocksdb::WriteBatch&, rocksdb::WriteBatch*,
+                                     bool*) override {
     return WalProcessingOption::kStopReplay;
   }
   const char* Name() const override { return "StrataReplayNothing"; }
@@ -41,7 +45,8 @@ class ReplayNothing final : public rocksdb::WalFilter {
 }  // namespace
 
 rocksdb::WalFilter::WalProcessingOption ContiguousReplay::LogRecordFound(
-    unsigned long long, const std::string&, const rocksdb::WriteBatch& batch, rocksdb::WriteBatch*, bool*) {
+    unsigned long long, const std::string&, const rocksdb::WriteBatch& batch, rocksdb::WriteBatch*,
+    bool*) {
   CommitFinder finder;
   const rocksdb::Status status = batch.Iterate(&finder);
   if (!status.ok() || !finder.commit()) return WalProcessingOption::kContinueProcessing;
@@ -66,7 +71,8 @@ Result<uint64_t> FlushedCommit(const RocksSetup& rocks, const std::string& db_pa
       FromRocks(rocksdb::DB::OpenForReadOnly(options, db_path, families, &handles, &opened),
                 "opening the database " + db_path));
   const std::unique_ptr<rocksdb::DB> db(opened);
-  auto catalog = LoadCatalog(db.get(), db->DefaultColumnFamily(), [](const std::string&, const std::string&) {});
+  auto catalog = LoadCatalog(db.get(), db->DefaultColumnFamily(),
+                             [](const std::string&, const std::string&) {});
   for (rocksdb::ColumnFamilyHandle* handle : handles) {
     db->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
   }

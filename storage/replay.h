@@ -26,9 +26,10 @@ class ContiguousReplay final : public rocksdb::WalFilter {
   // `flushed`: the last group whose catalog rows are in table files.
   explicit ContiguousReplay(uint64_t flushed) : last_(flushed) {}
 
-  WalProcessingOption LogRecordFound(unsigned long long log_number, const std::string& log_file_name,
-                                     const rocksdb::WriteBatch& batch, rocksdb::WriteBatch* new_batch,
-                                     bool* batch_changed) override;
+  WalProcessingOption LogRecordFound(unsigned long long log_number,
+                                     const std::string& log_file_name,
+                                     const rocksdb::WriteBatch& batch,
+                                     rocksdb::WriteBatch* new_batch, bool* batch_changed) override;
   const char* Name() const override { return "StrataContiguousReplay"; }
 
   // The first group behind a hole, if there was one; last() is the one before the hole.

@@ -93,7 +93,8 @@ int MaxOpenFiles() {
   constexpr rlim_t kWanted = 65'536;
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 512;
-  const rlim_t wanted = limit.rlim_max == RLIM_INFINITY ? kWanted : std::min(kWanted, limit.rlim_max);
+  const rlim_t wanted =
+      limit.rlim_max == RLIM_INFINITY ? kWanted : std::min(kWanted, limit.rlim_max);
   if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < wanted) {
     const rlimit raised{wanted, limit.rlim_max};
     if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit.rlim_cur = wanted;
@@ -165,7 +166,8 @@ rocksdb::ColumnFamilyOptions MakeStratumOptions(const StoreOptions& options,
     family.compression_per_level.push_back(Compression(type));
   }
   // What a flush uses; per level only says what a later rewrite makes of it.
-  family.compression = Compression(options.compression_types.empty() ? 0 : options.compression_types[0]);
+  family.compression =
+      Compression(options.compression_types.empty() ? 0 : options.compression_types[0]);
   // Each channel's batches come in ascending order: remembering where its last one went makes inserting O(1).
   family.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(8));
   rocksdb::BlockBasedTableOptions table;

@@ -109,7 +109,8 @@ class Store::Impl {
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* catalog_family_ = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> other_families_;  // of names this version does not know
-  std::map<uint32_t, rocksdb::ColumnFamilyHandle*> found_strata_;  // between OpenDatabase and AdoptStrata
+  std::map<uint32_t, rocksdb::ColumnFamilyHandle*>
+      found_strata_;  // between OpenDatabase and AdoptStrata
   std::unique_ptr<Watermark> watermark_;
   Recovered recovered_;
   bool open_ = false;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "storage/files.h"
+#include "storage/manifest.h"
 #include "storage/store_impl.h"
 
 namespace strata::storage {
@@ -46,8 +47,9 @@ Status Store::Impl::ClaimDirectory() {
   if (state == DirectoryState::kMissing) {
     const std::string parent = ParentOf(path);
     if (!IsDirectory(*base_fs_, parent)) {
-      return Status(Reason::IO_ERROR, fmt::format("cannot create {}: {} is not a directory; create it first",
-                                                  path, parent));
+      return Status(
+          Reason::IO_ERROR,
+          fmt::format("cannot create {}: {} is not a directory; create it first", path, parent));
     }
     STRATA_RETURN_IF_ERROR(CreateDirectory(*fs_, path));
     STRATA_RETURN_IF_ERROR(SyncDirectory(*fs_, parent));
@@ -55,8 +57,8 @@ Status Store::Impl::ClaimDirectory() {
   const bool complete = state == DirectoryState::kStore && identity_.ready;
   if (complete && !IsDirectory(*base_fs_, db_path_)) {
     return Status(Reason::CORRUPTION,
-                  fmt::format("{} is a store whose folder {} is missing; restore it from a backup", path,
-                              db_path_));
+                  fmt::format("{} is a store whose folder {} is missing; restore it from a backup",
+                              path, db_path_));
   }
   if (!complete) STRATA_RETURN_IF_ERROR(CreateDirectory(*fs_, db_path_));
   STRATA_ASSIGN_OR_RETURN(lock_, StoreLock::Acquire(base_fs_, db_path_ + "/" + kLockFile,
@@ -98,6 +100,15 @@ Status Store::Impl::OpenDatabase() {
     }
     rocks_.db.create_if_missing = true;
   }
+  if (identity_.ready) {
+    STRATA_ASSIGN_OR_RETURN(const std::optional<uint64_t> cut,
+                            CutTornManifest(options_, fs_, latch_, db_path_));
+    if (cut) {
+      options_.log.Warning(
+          "{}: the last {} bytes of the MANIFEST were torn by a power cut and are cut off",
+          db_path_, *cut);
+    }
+  }
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   STRATA_RETURN_IF_ERROR(ListFamilies(&families));
   if (identity_.ready) {
@@ -111,8 +122,10 @@ Status Store::Impl::OpenDatabase() {
                                    "opening the database " + db_path_));
   db_.reset(db);
   if (replay_ && replay_->behind_hole()) {
-    options_.log.Warning("{}: the log goes on with group {} after group {}; what follows was never synced and is dropped",
-                         db_path_, *replay_->behind_hole(), replay_->last());
+    options_.log.Warning(
+        "{}: the log goes on with group {} after group {}; what follows was never synced and is "
+        "dropped",
+        db_path_, *replay_->behind_hole(), replay_->last());
   }
   catalog_family_ = db->DefaultColumnFamily();
   for (rocksdb::ColumnFamilyHandle* handle : handles) {

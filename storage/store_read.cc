@@ -29,15 +29,16 @@ void AddCorruptGap(MessageId first, MessageId last, std::vector<ReadItem>* items
 void Store::Impl::LogDamage(ChannelNumber channel, MessageId id, const std::string& what) {
   const uint64_t seen = damage_seen_.fetch_add(1, std::memory_order_relaxed);
   if (seen < kMaxDamageLines) {
-    options_.log.Warning("{}: channel {}, at id {}: {}; readers get a CORRUPT gap", db_path_, channel, id,
-                         what);
+    options_.log.Warning("{}: channel {}, at id {}: {}; readers get a CORRUPT gap", db_path_,
+                         channel, id, what);
   } else if (seen == kMaxDamageLines) {
     options_.log.Warning("{}: more damage is not logged any more; run strata verify", db_path_);
   }
 }
 
-Status Store::Impl::ReadPage(ChannelNumber channel, const Page& page, MessageId* from, MessageId end,
-                             size_t max_bytes, std::vector<ReadItem>* items, size_t* bytes) {
+Status Store::Impl::ReadPage(ChannelNumber channel, const Page& page, MessageId* from,
+                             MessageId end, size_t max_bytes, std::vector<ReadItem>* items,
+                             size_t* bytes) {
   const MessageId limit = std::min(page.next, end);
   MessageId& expected = *from;  // the first id not accounted for
   expected = std::max(expected, page.first);
@@ -55,16 +56,16 @@ Status Store::Impl::ReadPage(ChannelNumber channel, const Page& page, MessageId*
     if (batch.next_id() > expected) {
       expected = batch.next_id();
       *bytes += batch.body.size();
-      items->push_back(
-          StoredBatch{batch.first_id, batch.count, batch.append_time, Buffer(std::string(batch.body))});
+      items->push_back(StoredBatch{batch.first_id, batch.count, batch.append_time,
+                                   Buffer(std::string(batch.body))});
     }
     if (expected >= limit || *bytes >= max_bytes) return Status::Ok();
     STRATA_ASSIGN_OR_RETURN(found, reader.Next(&batch));
   }
 }
 
-Result<std::vector<ReadItem>> Store::Impl::Read(ChannelNumber channel, MessageId from, MessageId end,
-                                                size_t max_bytes) {
+Result<std::vector<ReadItem>> Store::Impl::Read(ChannelNumber channel, MessageId from,
+                                                MessageId end, size_t max_bytes) {
   std::vector<ReadItem> items;
   size_t bytes = 0;
   for (int pages = 0; pages < kMaxPagesPerRead && from < end; ++pages) {

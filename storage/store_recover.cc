@@ -57,13 +57,15 @@ std::string DescribeLoss(const Catalog& catalog, const NextIds& acknowledged) {
     if (++losses > kMaxNamedLosses) continue;
     if (!text.empty()) text += "; ";
     if (next == recovered.end()) {
-      text += fmt::format("channel {}, which is missing itself: ids up to {}", each.first, each.second - 1);
+      text += fmt::format("channel {}, which is missing itself: ids up to {}", each.first,
+                          each.second - 1);
     } else {
-      text += fmt::format("channel '{}' ({}): ids {}..{} acknowledged, missing", names[each.first], each.first,
-                          next->second, each.second - 1);
+      text += fmt::format("channel '{}' ({}): ids {}..{} acknowledged, missing", names[each.first],
+                          each.first, next->second, each.second - 1);
     }
   }
-  if (losses > kMaxNamedLosses) text += fmt::format("; and {} more channels", losses - kMaxNamedLosses);
+  if (losses > kMaxNamedLosses)
+    text += fmt::format("; and {} more channels", losses - kMaxNamedLosses);
   if (losses == 0) text = "which ids is not known: they are less than a second old";
   return text;
 }
@@ -73,26 +75,28 @@ std::string DescribeLoss(const Catalog& catalog, const NextIds& acknowledged) {
 Status Store::Impl::Recover() {
   Status damaged;
   STRATA_ASSIGN_OR_RETURN(
-      Catalog catalog,
-      LoadCatalog(db_.get(), catalog_family_, [&damaged](const std::string& where, const std::string& what) {
-        if (damaged.ok()) damaged = Status(Reason::CORRUPTION, where + ": " + what);
-      }));
+      Catalog catalog, LoadCatalog(db_.get(), catalog_family_,
+                                   [&damaged](const std::string& where, const std::string& what) {
+                                     if (damaged.ok())
+                                       damaged = Status(Reason::CORRUPTION, where + ": " + what);
+                                   }));
   STRATA_RETURN_IF_ERROR(damaged);
   if (identity_.ready && catalog.format == 0) {
     return Status(Reason::CORRUPTION, db_path_ + ": the catalog has no format row");
   }
   if (catalog.format > kStoreFormat) {
     return Status(Reason::FORMAT_TOO_NEW,
-                  fmt::format("{}: the catalog has format {}, this version knows formats up to {}", db_path_,
-                              catalog.format, kStoreFormat));
+                  fmt::format("{}: the catalog has format {}, this version knows formats up to {}",
+                              db_path_, catalog.format, kStoreFormat));
   }
   if (catalog.unknown_rows > 0) {
-    options_.log.Warning("{}: {} catalog rows are of a kind that is not known; they are left alone", db_path_,
-                         catalog.unknown_rows);
+    options_.log.Warning("{}: {} catalog rows are of a kind that is not known; they are left alone",
+                         db_path_, catalog.unknown_rows);
   }
   maintenance_ = std::make_unique<Executor>("strata-maint", 1);
   rows_ = std::make_unique<CatalogWriter>(catalog_family_);
-  strata_ = std::make_unique<Strata>(db_.get(), rocks_.stratum, maintenance_.get(), latch_, options_.log);
+  strata_ =
+      std::make_unique<Strata>(db_.get(), rocks_.stratum, maintenance_.get(), latch_, options_.log);
   STRATA_RETURN_IF_ERROR(AdoptStrata(catalog));
   WatermarkContents watermark;
   STRATA_ASSIGN_OR_RETURN(const bool lost, CheckWatermark(catalog, &watermark));
@@ -106,8 +110,8 @@ Status Store::Impl::AdoptStrata(const Catalog& catalog) {
   for (const StratumRecord& stratum : catalog.strata) {
     known.insert(stratum.number);
     if (!found_strata_.contains(stratum.number)) {
-      options_.log.Error("{}: stratum {} is missing; what it held is read as CORRUPT gaps", db_path_,
-                         stratum.number);
+      options_.log.Error("{}: stratum {} is missing; what it held is read as CORRUPT gaps",
+                         db_path_, stratum.number);
     }
   }
   const uint32_t newest = known.empty() ? 0 : *known.rbegin();
@@ -134,11 +138,13 @@ Result<bool> Store::Impl::CheckWatermark(const Catalog& catalog, WatermarkConten
   STRATA_ASSIGN_OR_RETURN(auto found, Watermark::Read(*base_fs_, path, identity_.id, &absent));
   if (!found) {
     if (identity_.ready) {
-      options_.log.Warning("{}: a new one is started; whether acknowledged data is missing cannot be told", absent);
+      options_.log.Warning(
+          "{}: a new one is started; whether acknowledged data is missing cannot be told", absent);
     }
     STRATA_RETURN_IF_ERROR(Watermark::Create(*fs_, path, identity_.id));
     STRATA_RETURN_IF_ERROR(SyncDirectory(*fs_, options_.path));
-    found = WatermarkContents{.commit = 0, .next_ids = {}, .header_sequence = 1, .table_sequence = 0};
+    found =
+        WatermarkContents{.commit = 0, .next_ids = {}, .header_sequence = 1, .table_sequence = 0};
   }
   *contents = std::move(*found);
   STRATA_ASSIGN_OR_RETURN(watermark_, Watermark::Open(*fs_, path, identity_.id, *contents));
@@ -146,9 +152,9 @@ Result<bool> Store::Impl::CheckWatermark(const Catalog& catalog, WatermarkConten
   // Commit numbers never go back, not even past a loss: an old watermark must not come to look like a new loss.
   recovered_.commit = std::max(recovered, contents->commit);
   if (recovered >= contents->commit) return false;
-  const std::string what =
-      fmt::format("{} recovered groups up to {}, but groups up to {} had been acknowledged as durable: {}",
-                  options_.path, recovered, contents->commit, DescribeLoss(catalog, contents->next_ids));
+  const std::string what = fmt::format(
+      "{} recovered groups up to {}, but groups up to {} had been acknowledged as durable: {}",
+      options_.path, recovered, contents->commit, DescribeLoss(catalog, contents->next_ids));
   if (!options_.accept_loss) return Status(Reason::ACKNOWLEDGED_DATA_LOST, what);
   options_.log.Error("{}. Opened all the same, as told (accept-loss)", what);
   return true;
@@ -204,7 +210,8 @@ void Store::Impl::JumpIds(Catalog* catalog, const WatermarkContents& watermark,
   catalog->next_channel += kLostChannelJump;
   rows_->PutNextChannel(batch, catalog->next_channel);
   options_.log.Warning(
-      "{}: acknowledged messages may be lost; the ids of all {} channels go on 2^32 higher, behind a gap of reason "
+      "{}: acknowledged messages may be lost; the ids of all {} channels go on 2^32 higher, behind "
+      "a gap of reason "
       "LOST",
       options_.path, catalog->channels.size());
 }
@@ -225,7 +232,8 @@ void Store::Impl::AdoptCatalog(Catalog catalog) {
   const auto orphans = std::erase_if(
       catalog.pages, [&](const PageUpdate& each) { return !channels.contains(each.channel); });
   if (orphans > 0) {
-    options_.log.Warning("{}: {} pages belong to no channel; they are left alone", db_path_, orphans);
+    options_.log.Warning("{}: {} pages belong to no channel; they are left alone", db_path_,
+                         orphans);
   }
   for (const PageUpdate& each : catalog.pages) {
     RecoveredChannel* channel = channels[each.channel];

@@ -44,8 +44,8 @@ Status Store::Impl::CheckGroup(const WriteGroup& group) const {
   }
   for (const BatchRecord& batch : group.batches) {
     if (batch.count == 0 || batch.first_id < 1) {
-      return Misuse(fmt::format("channel {}: a batch of {} messages from id {}", batch.channel, batch.count,
-                                batch.first_id));
+      return Misuse(fmt::format("channel {}: a batch of {} messages from id {}", batch.channel,
+                                batch.count, batch.first_id));
     }
   }
   return Status::Ok();
@@ -73,13 +73,16 @@ Status Store::Impl::StageBatch(const BatchRecord& batch, uint64_t commit) {
   OpenPage& open = open_pages_[batch.channel];
   Page& page = open.page;
   if (batch.first_id < page.next) {
-    return Misuse(fmt::format("channel {}: a batch from id {} after id {}", batch.channel, batch.first_id,
-                              page.next - 1));
+    return Misuse(fmt::format("channel {}: a batch from id {} after id {}", batch.channel,
+                              batch.first_id, page.next - 1));
   }
-  if (page.next != batch.first_id || page.bytes >= options_.page_size || page.stratum != current_->number) {
+  if (page.next != batch.first_id || page.bytes >= options_.page_size ||
+      page.stratum != current_->number) {
     // A page that this very group has filled goes out as it is.
     if (open.staged_in == commit) updates_.push_back({batch.channel, page});
-    page = Page{.first = batch.first_id, .next = batch.first_id, .stratum = current_->number,
+    page = Page{.first = batch.first_id,
+                .next = batch.first_id,
+                .stratum = current_->number,
                 .first_time = batch.append_time};
   }
   if (open.staged_in != commit) {
@@ -92,8 +95,9 @@ Status Store::Impl::StageBatch(const BatchRecord& batch, uint64_t commit) {
   pieces_.emplace_back(header.data(), header.size());
   for (const std::string_view piece : batch.bytes.pieces()) pieces_.push_back(SliceOf(piece));
   const rocksdb::Slice key_slice(key.data(), key.size());
-  batch_.Put(current_->handle, rocksdb::SliceParts(&key_slice, 1),
-             rocksdb::SliceParts(pieces_.data(), static_cast<int>(pieces_.size())))
+  batch_
+      .Put(current_->handle, rocksdb::SliceParts(&key_slice, 1),
+           rocksdb::SliceParts(pieces_.data(), static_cast<int>(pieces_.size())))
       .PermitUncheckedError();
 
   const uint64_t bytes = key.size() + header.size() + batch.bytes.size();
@@ -178,7 +182,8 @@ Status Store::Impl::Write(const WriteGroup& group) {
     return staged;
   }
   const rocksdb::Status written = db_->Write(write_options_, &batch_);
-  if (!written.ok()) latch_->Fail("writing group " + std::to_string(group.commit) + ": " + written.ToString());
+  if (!written.ok())
+    latch_->Fail("writing group " + std::to_string(group.commit) + ": " + written.ToString());
   // The latch, not RocksDB's answer, tells about its log: see fail_latch.h.
   if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);
 

@@ -52,7 +52,8 @@ Status Strata::FillSpares(size_t count) {
   {
     MutexLock lock(mu_);
     first = next_number_;
-    for (size_t have = spares_.size(); have < count; ++have) names.push_back(StratumName(next_number_++));
+    for (size_t have = spares_.size(); have < count; ++have)
+      names.push_back(StratumName(next_number_++));
   }
   if (names.empty()) return Status::Ok();
   std::vector<rocksdb::ColumnFamilyHandle*> handles;

@@ -114,14 +114,16 @@ Result<VerifyReport> Verifier::Run() {
 Status Verifier::Claim() {
   STRATA_ASSIGN_OR_RETURN(DirectoryState state, InspectDirectory(*fs_, options_.path, &identity_));
   if (state == DirectoryState::kStore && IsDirectory(*fs_, db_path_)) {
-    STRATA_ASSIGN_OR_RETURN(lock_, StoreLock::Acquire(fs_, db_path_ + "/" + kLockFile, options_.lock_timeout,
-                                                      options_.clock));
+    STRATA_ASSIGN_OR_RETURN(lock_, StoreLock::Acquire(fs_, db_path_ + "/" + kLockFile,
+                                                      options_.lock_timeout, options_.clock));
     STRATA_ASSIGN_OR_RETURN(state, InspectDirectory(*fs_, options_.path, &identity_));
   }
-  if (state != DirectoryState::kStore) return Status(Reason::IO_ERROR, options_.path + " holds no store");
+  if (state != DirectoryState::kStore)
+    return Status(Reason::IO_ERROR, options_.path + " holds no store");
   if (!lock_) return Status(Reason::CORRUPTION, db_path_ + " is missing");
   if (!identity_.ready) {
-    return Status(Reason::IO_ERROR, options_.path + " was never completely created; opening it starts over");
+    return Status(Reason::IO_ERROR,
+                  options_.path + " was never completely created; opening it starts over");
   }
   // A latch that is set from the start refuses whatever would change a file.
   auto latch = std::make_shared<FailLatch>(Logger());
@@ -169,8 +171,8 @@ bool Verifier::OpenDatabase() {
 
 Status Verifier::TryOpenDatabase() {
   std::vector<std::string> names;
-  STRATA_RETURN_IF_ERROR(
-      FromRocks(rocksdb::DB::ListColumnFamilies(rocks_.db, db_path_, &names), "reading the list of strata"));
+  STRATA_RETURN_IF_ERROR(FromRocks(rocksdb::DB::ListColumnFamilies(rocks_.db, db_path_, &names),
+                                   "reading the list of strata"));
   STRATA_ASSIGN_OR_RETURN(const uint64_t flushed, FlushedCommit(rocks_, db_path_));
   replay_ = std::make_unique<ContiguousReplay>(flushed);
   rocks_.db.wal_filter = replay_.get();
@@ -180,17 +182,18 @@ Status Verifier::TryOpenDatabase() {
     families.emplace_back(name, is_catalog ? rocks_.catalog : rocks_.stratum);
   }
   rocksdb::DB* db = nullptr;
-  STRATA_RETURN_IF_ERROR(FromRocks(
-      rocksdb::DB::OpenForReadOnly(rocks_.db, db_path_, families, &handles_, &db), "opening the database"));
+  STRATA_RETURN_IF_ERROR(
+      FromRocks(rocksdb::DB::OpenForReadOnly(rocks_.db, db_path_, families, &handles_, &db),
+                "opening the database"));
   db_.reset(db);
   for (rocksdb::ColumnFamilyHandle* handle : handles_) {
     uint32_t number = 0;
     if (!ParseStratumName(handle->GetName(), &number)) continue;
     strata_[number] = std::make_shared<Stratum>(Stratum{number, handle});
   }
-  auto catalog = LoadCatalog(db_.get(), db_->DefaultColumnFamily(), [this](std::string where, std::string what) {
-    Problem(std::move(where), std::move(what));
-  });
+  auto catalog = LoadCatalog(
+      db_.get(), db_->DefaultColumnFamily(),
+      [this](std::string where, std::string what) { Problem(std::move(where), std::move(what)); });
   if (!catalog.ok()) return catalog.status();
   catalog_ = std::move(catalog).value();
   return Status::Ok();
@@ -210,7 +213,8 @@ void Verifier::CheckCatalog() {
   std::set<std::string> names;
   for (const ChannelRecord& channel : catalog_.channels) {
     ++report_.channels;
-    if (!names.insert(channel.name).second) Problem(NameOf(channel), "another channel has the same name");
+    if (!names.insert(channel.name).second)
+      Problem(NameOf(channel), "another channel has the same name");
     if (channel.number >= catalog_.next_channel) {
       Problem(NameOf(channel), "its number would be given out again");
     }
@@ -231,19 +235,22 @@ void Verifier::CheckStrata(const std::vector<StratumRecord>& strata) {
     if (!strata_.contains(each.number)) Problem(where, "has a row, but no column family");
     const bool newest = &each == &strata.back();
     if (newest != (each.sealed_at == 0)) {
-      Problem(where, newest ? "is the newest and marked as sealed" : "is not the newest and not sealed");
+      Problem(where,
+              newest ? "is the newest and marked as sealed" : "is not the newest and not sealed");
     }
   }
 }
 
 void Verifier::CheckSubscriptions() {
   for (const SubscriptionRecord& each : catalog_.subscriptions) {
-    const std::string where = fmt::format("subscription '{}' of channel {}", each.name, each.channel);
+    const std::string where =
+        fmt::format("subscription '{}' of channel {}", each.name, each.channel);
     const auto next = next_ids_.find(each.channel);
     if (next == next_ids_.end()) {
       Problem(where, "belongs to no channel");
     } else if (each.cursor < 1 || each.cursor > next->second) {
-      Problem(where, fmt::format("its cursor is at {}, the channel ends at {}", each.cursor, next->second));
+      Problem(where, fmt::format("its cursor is at {}, the channel ends at {}", each.cursor,
+                                 next->second));
     }
   }
 }
@@ -255,8 +262,10 @@ void Verifier::CheckWatermark(uint64_t commit) {
   if (!watermark.ok()) return Problem("watermark", watermark.status().message());
   if (!*watermark) return Problem("watermark", absent);
   if ((*watermark)->commit > commit) {
-    Problem("watermark", fmt::format("groups up to {} were acknowledged as durable, the database has them up to {}",
-                                     (*watermark)->commit, commit));
+    Problem(
+        "watermark",
+        fmt::format("groups up to {} were acknowledged as durable, the database has them up to {}",
+                    (*watermark)->commit, commit));
   }
 }
 
@@ -266,7 +275,8 @@ void Verifier::CheckChannel(const ChannelRecord& channel, const std::vector<Page
   for (const Page& page : pages) {
     if (next != 0 && page.first != next) CheckJump(channel, next, page.first);
     if (page.first_time < time) {
-      Problem(NameOf(channel, page.first, page.next), "was appended before the page in front of it");
+      Problem(NameOf(channel, page.first, page.next),
+              "was appended before the page in front of it");
     }
     CheckPage(channel, page);
     next = page.next;
@@ -278,18 +288,19 @@ void Verifier::CheckChannel(const ChannelRecord& channel, const std::vector<Page
 
 // Ids between two pages may only be missing where the channel's row says that they are LOST.
 void Verifier::CheckJump(const ChannelRecord& channel, MessageId from, MessageId to) {
-  const bool announced = std::any_of(channel.lost.begin(), channel.lost.end(), [&](const Gap& lost) {
-    return lost.first <= from && to - 1 <= lost.last;
-  });
-  if (!announced) Problem(NameOf(channel, from, to), "no page has them, and they are not marked as lost");
+  const bool announced =
+      std::any_of(channel.lost.begin(), channel.lost.end(),
+                  [&](const Gap& lost) { return lost.first <= from && to - 1 <= lost.last; });
+  if (!announced)
+    Problem(NameOf(channel, from, to), "no page has them, and they are not marked as lost");
 }
 
 void Verifier::CheckPage(const ChannelRecord& channel, const Page& page) {
   const std::string where = NameOf(channel, page.first, page.next);
   const auto stratum = strata_.find(page.stratum);
   std::string damage = "is missing";
-  PageReader reader(db_.get(), stratum == strata_.end() ? nullptr : stratum->second, channel.number, page,
-                    [&damage](MessageId, const std::string& what) { damage = what; });
+  PageReader reader(db_.get(), stratum == strata_.end() ? nullptr : stratum->second, channel.number,
+                    page, [&damage](MessageId, const std::string& what) { damage = what; });
   Page found{.first = page.first, .next = page.first, .stratum = page.stratum};
   BatchView batch;
   bool whole = true;
@@ -309,7 +320,8 @@ void Verifier::CheckPage(const ChannelRecord& channel, const Page& page) {
     if (!*more) break;
     if (found.batches == 0) found.first_time = batch.append_time;
     if (found.batches > 0 && batch.append_time < found.last_time) {
-      Problem(NameOf(channel, batch.first_id, batch.next_id()), "was appended before the batch in front of it");
+      Problem(NameOf(channel, batch.first_id, batch.next_id()),
+              "was appended before the batch in front of it");
     }
     found.last_time = batch.append_time;
     found.next = batch.next_id();
@@ -326,8 +338,8 @@ void Verifier::CheckPage(const ChannelRecord& channel, const Page& page) {
 
 void Verifier::ComparePage(const std::string& where, const Page& row, const Page& found) {
   if (row.bytes != found.bytes || row.batches != found.batches) {
-    Problem(where, fmt::format("the page row says {} batches of {} bytes, there are {} of {}", row.batches, row.bytes,
-                               found.batches, found.bytes));
+    Problem(where, fmt::format("the page row says {} batches of {} bytes, there are {} of {}",
+                               row.batches, row.bytes, found.batches, found.bytes));
   }
   if (row.first_time != found.first_time || row.last_time != found.last_time) {
     Problem(where, "the page row has other append times than its batches");

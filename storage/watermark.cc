@@ -51,7 +51,8 @@ std::string FromHex(const std::string& hex) {
   return bytes;
 }
 
-std::array<char, kSlotBytes> EncodeSlot(std::string_view store_id, uint64_t sequence, uint64_t commit) {
+std::array<char, kSlotBytes> EncodeSlot(std::string_view store_id, uint64_t sequence,
+                                        uint64_t commit) {
   std::array<char, kSlotBytes> slot{};
   std::memcpy(&slot[0], kHeaderMagic.data(), kHeaderMagic.size());
   PutBigEndian32(&slot[8], kVersion);
@@ -64,8 +65,8 @@ std::array<char, kSlotBytes> EncodeSlot(std::string_view store_id, uint64_t sequ
 
 enum class SlotState { kDamaged, kOtherStore, kGood };
 
-SlotState DecodeSlot(std::string_view file, size_t index, std::string_view store_id, uint64_t* sequence,
-                     uint64_t* commit) {
+SlotState DecodeSlot(std::string_view file, size_t index, std::string_view store_id,
+                     uint64_t* sequence, uint64_t* commit) {
   const size_t at = index * kSlotDistance;
   if (file.size() < at + kSlotBytes) return SlotState::kDamaged;
   const std::string_view slot = file.substr(at, kSlotBytes);
@@ -103,7 +104,8 @@ bool DecodeBlock(std::string_view file, size_t at, bool first, uint64_t* sequenc
   std::string_view block = file.substr(at, kBlockBytes);
   if (!block.starts_with(kBlockMagic)) return false;
   const size_t entries = GetBigEndian32(&block[4]);
-  if (entries > kEntriesPerBlock || block.size() < kBlockHeaderBytes + entries * kEntryBytes) return false;
+  if (entries > kEntriesPerBlock || block.size() < kBlockHeaderBytes + entries * kEntryBytes)
+    return false;
   std::string bytes(block.substr(0, kBlockHeaderBytes + entries * kEntryBytes));
   PutBigEndian64(&bytes[24], 0);
   if (HashOf(bytes) != GetBigEndian64(&block[24])) return false;
@@ -115,7 +117,8 @@ bool DecodeBlock(std::string_view file, size_t at, bool first, uint64_t* sequenc
   }
   for (size_t i = 0; i < entries; ++i) {
     const char* entry = &bytes[kBlockHeaderBytes + i * kEntryBytes];
-    next_ids->emplace_back(GetBigEndian64(entry), static_cast<MessageId>(GetBigEndian64(entry + 8)));
+    next_ids->emplace_back(GetBigEndian64(entry),
+                           static_cast<MessageId>(GetBigEndian64(entry + 8)));
   }
   return true;
 }
@@ -124,7 +127,8 @@ bool DecodeRegion(std::string_view file, size_t region, uint64_t* sequence, Next
   uint64_t total = 0;
   for (size_t index = 0; index == 0 || next_ids->size() < total; ++index) {
     const size_t before = next_ids->size();
-    if (!DecodeBlock(file, BlockOffset(region, index), index == 0, sequence, &total, next_ids)) return false;
+    if (!DecodeBlock(file, BlockOffset(region, index), index == 0, sequence, &total, next_ids))
+      return false;
     if (index > 0 && next_ids->size() == before) return false;
   }
   return next_ids->size() == total;
@@ -132,15 +136,19 @@ bool DecodeRegion(std::string_view file, size_t region, uint64_t* sequence, Next
 
 }  // namespace
 
-Status Watermark::Create(rocksdb::FileSystem& fs, const std::string& path, const std::string& store_id) {
+Status Watermark::Create(rocksdb::FileSystem& fs, const std::string& path,
+                         const std::string& store_id) {
   const auto slot = EncodeSlot(FromHex(store_id), 1, 0);
   // Both slots and room up to the table, so that later writes extend nothing but the table.
   std::string bytes(kTableAt, '\0');
-  for (size_t i = 0; i < kSlots; ++i) std::memcpy(&bytes[i * kSlotDistance], slot.data(), slot.size());
-  return FromRocks(rocksdb::WriteStringToFile(&fs, bytes, path, /*should_sync=*/true), "writing " + path);
+  for (size_t i = 0; i < kSlots; ++i)
+    std::memcpy(&bytes[i * kSlotDistance], slot.data(), slot.size());
+  return FromRocks(rocksdb::WriteStringToFile(&fs, bytes, path, /*should_sync=*/true),
+                   "writing " + path);
 }
 
-Result<std::optional<WatermarkContents>> Watermark::Read(rocksdb::FileSystem& fs, const std::string& path,
+Result<std::optional<WatermarkContents>> Watermark::Read(rocksdb::FileSystem& fs,
+                                                         const std::string& path,
                                                          const std::string& store_id,
                                                          std::string* absent) {
   if (!FileExists(fs, path)) {
@@ -167,7 +175,8 @@ Result<std::optional<WatermarkContents>> Watermark::Read(rocksdb::FileSystem& fs
   for (size_t region = 0; region < kRegions; ++region) {
     uint64_t sequence = 0;
     NextIds next_ids;
-    if (!DecodeRegion(file, region, &sequence, &next_ids) || sequence <= found->table_sequence) continue;
+    if (!DecodeRegion(file, region, &sequence, &next_ids) || sequence <= found->table_sequence)
+      continue;
     found->table_sequence = sequence;
     found->next_ids = std::move(next_ids);
   }
@@ -185,8 +194,8 @@ Result<std::unique_ptr<Watermark>> Watermark::Open(rocksdb::FileSystem& fs, cons
                                                    const std::string& store_id,
                                                    const WatermarkContents& contents) {
   std::unique_ptr<rocksdb::FSRandomRWFile> file;
-  STRATA_RETURN_IF_ERROR(
-      FromRocks(fs.NewRandomRWFile(path, rocksdb::FileOptions(), &file, nullptr), "opening " + path));
+  STRATA_RETURN_IF_ERROR(FromRocks(fs.NewRandomRWFile(path, rocksdb::FileOptions(), &file, nullptr),
+                                   "opening " + path));
   return std::unique_ptr<Watermark>(new Watermark(std::move(file), FromHex(store_id), contents));
 }
 
@@ -205,12 +214,15 @@ Status Watermark::NoteAcknowledged(const NextIds& next_ids) {
   size_t index = 0;
   for (size_t from = 0; index == 0 || from < next_ids.size(); from += kEntriesPerBlock, ++index) {
     EncodeBlock(next_ids, from, table_sequence_, &block_);
-    STRATA_RETURN_IF_ERROR(FromRocks(file_->Write(BlockOffset(region, index), block_, IOOptions(), nullptr),
-                                     "writing the watermark"));
+    STRATA_RETURN_IF_ERROR(
+        FromRocks(file_->Write(BlockOffset(region, index), block_, IOOptions(), nullptr),
+                  "writing the watermark"));
   }
   return Status::Ok();
 }
 
-Status Watermark::Sync() { return FromRocks(file_->Sync(IOOptions(), nullptr), "syncing the watermark"); }
+Status Watermark::Sync() {
+  return FromRocks(file_->Sync(IOOptions(), nullptr), "syncing the watermark");
+}
 
 }  // namespace strata::storage

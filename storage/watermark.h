@@ -41,10 +41,12 @@ struct WatermarkContents {
 class Watermark {
  public:
   // Creates or replaces the file, for commit 0, durably but for its name: the caller syncs the directory.
-  static Status Create(rocksdb::FileSystem& fs, const std::string& path, const std::string& store_id);
+  static Status Create(rocksdb::FileSystem& fs, const std::string& path,
+                       const std::string& store_id);
 
   // Nothing, and why in *absent, if there is no file, or none of this store, or no whole header in it.
-  static Result<std::optional<WatermarkContents>> Read(rocksdb::FileSystem& fs, const std::string& path,
+  static Result<std::optional<WatermarkContents>> Read(rocksdb::FileSystem& fs,
+                                                       const std::string& path,
                                                        const std::string& store_id,
                                                        std::string* absent);
 

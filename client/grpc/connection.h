@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "client/address.h"
 #include "client/connect.h"
+#include "proto/callback_threads.h"
 #include "strata/v1/admin.grpc.pb.h"
 #include "strata/v1/log.grpc.pb.h"
 
@@ -84,6 +85,7 @@ class Connection {
   const std::string address_;
   const ClientOptions options_;
   const Logger log_;
+  const std::shared_ptr<CallbackThreadsKeeper> callback_threads_ = KeepCallbackThreadsLooking();
   const std::unique_ptr<v1::Admin::Stub> admin_;
   const std::unique_ptr<grpc::GenericStub> raw_;
   ServerInfo server_;

@@ -266,6 +266,27 @@ TEST_CASE("a seek of the subscription takes its consumer along") {
   CHECK(consumer.Next().delivery().first_id() == 2);
 }
 
+TEST_CASE("a consumer that seeks moves its subscription's cursor, either way") {
+  ServerFixture f;
+  f.CreateChannel("c");
+  for (int i = 0; i < 5; ++i) f.Append("c", "x");
+  Consuming consumer(f.log());
+  REQUIRE(consumer.Open(Subscribe("c", "s")) == 1);
+  for (int i = 0; i < 5; ++i) REQUIRE(consumer.Next().has_delivery());
+  REQUIRE(consumer.Acknowledge(5));
+  REQUIRE(consumer.Seek(StartPosition::At(2)));
+  CHECK(consumer.Next().sought().position() == 2);
+  CHECK(consumer.Next().delivery().first_id() == 2);
+  CHECK(f.broker().DescribeSubscription("c", "s")->cursor == 2);
+  REQUIRE(consumer.Seek(StartPosition::Latest()));
+  v1::ConsumeResponse response;
+  do response = consumer.Next();
+  while (response.has_delivery());
+  CHECK(response.sought().position() == 6);
+  CHECK(f.Append("c", "new") == 6);
+  CHECK(consumer.Next().delivery().first_id() == 6);
+}
+
 TEST_CASE("requests that make no sense end the stream and say so") {
   ServerFixture f;
   const ChannelNumber number = f.CreateChannel("c");

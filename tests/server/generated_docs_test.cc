@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <regex>
 #include <sstream>
 #include <string>
 
 #include "base/status.h"
 #include "broker/config.h"
+#include "broker/config_table.h"
 #include "tests/support/catch.h"
 
 namespace strata {
@@ -119,6 +121,62 @@ std::string ErrorsPage() {
 #include "base/error_catalog.inc"
 #undef STRATA_ERROR
   return page.str() + sections.str();
+}
+
+constexpr char kConfigurationHead[] =
+    R"(# Configuration
+
+One YAML file, read by `stratad --config FILE` and by embedded clients (`embedded:DIR?config=FILE`). Every key
+has a default; [conf/strata.yaml](../conf/strata.yaml) has all of them with their documentation, ready to be
+changed. The names are those of Milvus where Milvus has one: the `rocksmq` section of a `milvus.yaml` works
+as it is.
+
+- `--set section.key=value` overrides the file; the last one of a key counts.
+- `--check-config` only checks. Unknown keys and wrong values are refused, all of them at once, each with
+  its line, the reason and the nearest known name.
+- Sizes are bytes, or have a unit: KiB, MiB, GiB, TiB (1024), kB, MB, GB, TB (1000). Times have a unit: us, ms, s,
+  min, h, d; a bare number counts in the unit that the key's line names.
+- SIGHUP takes over `monitor.trace` and `monitor.debug`; everything else counts from the next start.
+- Keys marked *later* are read and checked, and have no effect in this version. Setting one is said once in the
+  log.
+
+The tables come from [broker/config_table.cc](../broker/config_table.cc), as conf/strata.yaml does; after a
+change write both anew with `STRATA_UPDATE_DOCS=1 build/dev/test_config`.
+)";
+
+std::string ConfigurationPage() {
+  std::string page = kConfigurationHead;
+  for (const broker::ConfigSection& section : broker::ConfigSections()) {
+    page += "\n## " + section.name + "\n\n" + section.doc +
+            "\n\n| key | default | takes | what it does |\n|---|---|---|---|\n";
+    for (const broker::ConfigKey& key : broker::ConfigKeys()) {
+      if (!key.name.starts_with(section.name + ".")) continue;
+      page += "| `" + key.name + "` | `" + key.default_text + "` | " + key.values + " | " +
+              (key.enforced ? "" : "*later:* ") + key.doc + " |\n";
+    }
+  }
+  return page;
+}
+
+TEST_CASE("docs/configuration.md is what the table of keys says") {
+  CheckGenerated("docs/configuration.md", ConfigurationPage());
+}
+
+TEST_CASE("every field of strata.v1 is documented") {
+  // "  type name = 7;", after a line that is a comment.
+  const std::regex field(R"(\s+(repeated |map<\w+, )?[\w.>]+ \w+ = \d+;.*)");
+  size_t fields = 0;
+  for (const char* file : {"types", "log", "admin"}) {
+    std::istringstream lines(Read(InTree("proto/strata/v1/" + std::string(file) + ".proto")));
+    std::string before;
+    for (std::string line; std::getline(lines, line); before = line) {
+      if (!std::regex_match(line, field)) continue;
+      ++fields;
+      INFO(file << ".proto: " << line);
+      CHECK(before.find("// ") != std::string::npos);
+    }
+  }
+  CHECK(fields > 100);
 }
 
 TEST_CASE("docs/errors.md is what the error catalog says") {

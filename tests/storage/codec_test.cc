@@ -47,7 +47,8 @@ TEST_CASE("a batch survives encoding and decoding", "[codec]") {
 }
 
 TEST_CASE("a body in pieces has the same bytes as one in a single piece", "[codec]") {
-  const auto text = std::make_shared<const std::string>("a body that came in over the network in three pieces");
+  const auto text =
+      std::make_shared<const std::string>("a body that came in over the network in three pieces");
   const std::string_view all = *text;
   const Buffer pieces({all.substr(0, 5), all.substr(5, 30), all.substr(35)}, text);
   CHECK(Encode(SomeBatch(pieces)).value == Encode(SomeBatch(Buffer(*text))).value);

@@ -94,7 +94,8 @@ TEST_CASE("a rotten block is a gap, and its neighbours stay readable", "[damage]
       const ReadBack part = ReadAll(*store, 1, from, kEnd, 3000);
       REQUIRE(part.wrong == "");
       REQUIRE(part.gaps.size() == (from <= gap.last ? 1 : 0));
-      if (from <= gap.last) REQUIRE(part.gaps[0] == Gap{std::max(from, gap.first), gap.last, GapReason::kCorrupt});
+      if (from <= gap.last)
+        REQUIRE(part.gaps[0] == Gap{std::max(from, gap.first), gap.last, GapReason::kCorrupt});
     }
   }
   SECTION("a read that ends inside the damage cuts the gap there") {
@@ -109,9 +110,10 @@ TEST_CASE("a rotten block is a gap, and its neighbours stay readable", "[damage]
     const std::string where = fmt::format("channel 'logs' (1), ids {}..{}", gap.first, gap.last);
     CHECK(std::any_of(report.problems.begin(), report.problems.end(),
                       [&](const VerifyProblem& problem) { return problem.where == where; }));
-    CHECK(std::any_of(report.problems.begin(), report.problems.end(), [](const VerifyProblem& problem) {
-      return problem.where.find(".sst") != std::string::npos;
-    }));
+    CHECK(std::any_of(report.problems.begin(), report.problems.end(),
+                      [](const VerifyProblem& problem) {
+                        return problem.where.find(".sst") != std::string::npos;
+                      }));
   }
 }
 
@@ -130,18 +132,20 @@ TEST_CASE("a row with a wrong checksum, a missing row and a misplaced one are ga
   Scene scene;
   {
     RawDatabase raw(scene.fs);
-    raw.Change(1, 101, [](std::string* value) { (*value)[60] ^= 1; });   // ids 101..105
-    raw.Delete(1, 201);                                                  // 206 is there again
-    raw.Copy(1, 301, 1, 306);                                            // 306 holds the bytes of 301
+    raw.Change(1, 101, [](std::string* value) { (*value)[60] ^= 1; });  // ids 101..105
+    raw.Delete(1, 201);                                                 // 206 is there again
+    raw.Copy(1, 301, 1, 306);  // 306 holds the bytes of 301
     raw.Change(1, 401, [](std::string* value) { value->resize(20); });
     raw.Change(1, 501, [](std::string* value) { value->clear(); });
-    raw.Change(1, 506, [](std::string* value) { (*value)[0] = 9; });     // and 501 joins it
+    raw.Change(1, 506, [](std::string* value) { (*value)[0] = 9; });  // and 501 joins it
   }
   auto store = MustOpen(scene.options);
   const ReadBack back = ReadAll(*store, 1, 1, kEnd);
   CheckComplete(back, 1, kEnd);
-  const std::vector<Gap> expected = {{101, 105, GapReason::kCorrupt}, {201, 205, GapReason::kCorrupt},
-                                     {306, 310, GapReason::kCorrupt}, {401, 405, GapReason::kCorrupt},
+  const std::vector<Gap> expected = {{101, 105, GapReason::kCorrupt},
+                                     {201, 205, GapReason::kCorrupt},
+                                     {306, 310, GapReason::kCorrupt},
+                                     {401, 405, GapReason::kCorrupt},
                                      {501, 510, GapReason::kCorrupt}};
   CHECK(back.gaps == expected);
   // Starting inside a damaged batch.
@@ -182,7 +186,8 @@ TEST_CASE("a sound store has no problem", "[damage]") {
   uint64_t last_progress = 0;
   const auto report = Verify(scene.options, [&](uint64_t bytes) { last_progress = bytes; });
   REQUIRE(report.ok());
-  for (const VerifyProblem& problem : report->problems) FAIL_CHECK(problem.where << ": " << problem.what);
+  for (const VerifyProblem& problem : report->problems)
+    FAIL_CHECK(problem.where << ": " << problem.what);
   CHECK(report->ok());
   CHECK(report->channels == 2);
   CHECK(report->messages == 2400);
@@ -196,19 +201,22 @@ TEST_CASE("verify finds what does not fit together in the catalog", "[damage]") 
   Scene scene;
   {
     RawDatabase raw(scene.fs);
-    raw.DeleteCatalogRow(std::string("C\0\0\0\0\0\0\0\2", 9));              // the row of channel 2, not its pages
+    raw.DeleteCatalogRow(
+        std::string("C\0\0\0\0\0\0\0\2", 9));  // the row of channel 2, not its pages
     raw.PutCatalogRow(std::string("U\0\0\0\0\0\0\0\1late", 13), "\x08\x90\x4e");  // cursor 10,000
     raw.PutCatalogRow(std::string("U\0\0\0\0\0\0\0\7lost", 13), "\x08\x01");
     raw.PutCatalogRow(std::string("C\0\0\0\0\0\0\0\3", 9), "garbage");
   }
   const VerifyReport report = scene.MustVerify();
   const auto found = [&report](const std::string& part) {
-    return std::any_of(report.problems.begin(), report.problems.end(), [&](const VerifyProblem& problem) {
-      return (problem.where + ": " + problem.what).find(part) != std::string::npos;
-    });
+    return std::any_of(
+        report.problems.begin(), report.problems.end(), [&](const VerifyProblem& problem) {
+          return (problem.where + ": " + problem.what).find(part) != std::string::npos;
+        });
   };
   CHECK(found("channel 2: has"));
-  CHECK(found("subscription 'late' of channel 1: its cursor is at 10000, the channel ends at 2001"));
+  CHECK(
+      found("subscription 'late' of channel 1: its cursor is at 10000, the channel ends at 2001"));
   CHECK(found("subscription 'lost' of channel 7: belongs to no channel"));
   CHECK(found("catalog row 430000000000000003: not a channel row"));
 }

@@ -67,10 +67,12 @@ void CreateRocksDb(const std::string& path, const std::vector<std::string>& fami
 TEST_CASE("a RocksDB database is refused as one", "[directory]") {
   const TemporaryFolder folder;
   CreateRocksDb(folder.path() + "/other", {});
-  CheckRefused(folder.path() + "/other", Reason::FOREIGN_DIRECTORY, "looks like a RocksDB database");
+  CheckRefused(folder.path() + "/other", Reason::FOREIGN_DIRECTORY,
+               "looks like a RocksDB database");
 }
 
-TEST_CASE("a RocksMQ database is recognised by its family, its name or its neighbour", "[directory]") {
+TEST_CASE("a RocksMQ database is recognised by its family, its name or its neighbour",
+          "[directory]") {
   const TemporaryFolder folder;
   CreateRocksDb(folder.path() + "/messages", {"properties"});
   CheckRefused(folder.path() + "/messages", Reason::FOREIGN_DIRECTORY, "RocksMQ");
@@ -94,8 +96,10 @@ TEST_CASE("the stores of NATS and Kafka are recognised", "[directory]") {
 
 TEST_CASE("anything else is refused by naming what is there", "[directory]") {
   const TemporaryFolder folder;
-  for (const char* name : {"a.txt", "b.txt", "c.txt", "d.txt"}) Write(folder.path() + "/docs/" + name, "1");
-  CheckRefused(folder.path() + "/docs", Reason::FOREIGN_DIRECTORY, "'a.txt', 'b.txt', 'c.txt' and 1 more");
+  for (const char* name : {"a.txt", "b.txt", "c.txt", "d.txt"})
+    Write(folder.path() + "/docs/" + name, "1");
+  CheckRefused(folder.path() + "/docs", Reason::FOREIGN_DIRECTORY,
+               "'a.txt', 'b.txt', 'c.txt' and 1 more");
   // A folder `db` of somebody else's is not an interrupted creation.
   Write(folder.path() + "/app/db/data.mdb", "1");
   CheckRefused(folder.path() + "/app", Reason::FOREIGN_DIRECTORY, "'db'");
@@ -107,7 +111,8 @@ TEST_CASE("an empty directory, lost+found and an interrupted creation are taken"
   stdfs::create_directories(folder.path() + "/mount/lost+found");
   Write(folder.path() + "/cut/db/LOCK", "");
   Write(folder.path() + "/cut/STRATA.tmp", "strata sto");
-  Write(folder.path() + "/half/STRATA", "strata store\nformat 1\nid 0123456789abcdef0123456789abcdef\nstate creating\n");
+  Write(folder.path() + "/half/STRATA",
+        "strata store\nformat 1\nid 0123456789abcdef0123456789abcdef\nstate creating\n");
   Write(folder.path() + "/half/db/MANIFEST-000001", "half");
   for (const char* name : {"/empty", "/mount", "/cut", "/half", "/missing"}) {
     INFO(name);

@@ -25,7 +25,7 @@ rocksdb::IOStatus Retryable() {
 
 // What happened until the store failed, or did not.
 struct Run {
-  Model written;            // with all that Write() was given
+  Model written;  // with all that Write() was given
   std::vector<WriteGroup> groups;
   uint64_t synced = 0;
   Status write_status;
@@ -58,7 +58,8 @@ Run WriteUntilFailed(Store& store, std::mt19937_64& random, int max_groups) {
   for (int i = 0; i < max_groups && run.write_status.ok(); ++i) {
     WriteGroup group;
     group.commit = run.written.commit() + 1;
-    group.batches.push_back(run.written.NextBatch(run.written.RandomChannel(random), 1 + random() % 3, random() % 900));
+    group.batches.push_back(
+        run.written.NextBatch(run.written.RandomChannel(random), 1 + random() % 3, random() % 900));
     run.written.Apply(group);
     run.groups.push_back(group);
     run.write_status = store.Write(group);
@@ -88,7 +89,8 @@ std::string CloseWatched(FaultFileSystem& fs, std::unique_ptr<Store> store) {
   if (store->Close().ok()) changes = "closing after the failure reported success";
   store.reset();
   fs.SetEventCallback(nullptr);
-  if (begun.contains(std::this_thread::get_id())) changes = "closing changed the disk after the failure";
+  if (begun.contains(std::this_thread::get_id()))
+    changes = "closing changed the disk after the failure";
   return changes;
 }
 
@@ -154,9 +156,11 @@ const Case kCases[] = {
     {"any change", testing::kMutation, ""},
 };
 
-TEST_CASE("after the first failure nothing is written, reads go on, and a restart has what was synced",
-          "[fail-stop]") {
-  const rocksdb::IOStatus kinds[] = {rocksdb::IOStatus::IOError(""), rocksdb::IOStatus::NoSpace(), Retryable()};
+TEST_CASE(
+    "after the first failure nothing is written, reads go on, and a restart has what was synced",
+    "[fail-stop]") {
+  const rocksdb::IOStatus kinds[] = {rocksdb::IOStatus::IOError(""), rocksdb::IOStatus::NoSpace(),
+                                     Retryable()};
   for (const Case& each : kCases) {
     int met = 0;
     for (uint64_t seed = 1; seed <= 12; ++seed) {

@@ -64,7 +64,8 @@ TEST_CASE("a store that another process has open is refused, naming it", "[lock]
   REQUIRE_FALSE(store.ok());
   INFO(store.status().ToString());
   CHECK(store.status().reason() == Reason::STORE_LOCKED);
-  CHECK(store.status().message().find(fmt::format("process {} (", holder.pid())) != std::string::npos);
+  CHECK(store.status().message().find(fmt::format("process {} (", holder.pid())) !=
+        std::string::npos);
 }
 
 TEST_CASE("a lock is waited for", "[lock]") {
@@ -120,7 +121,8 @@ TEST_CASE("a store is open once in a process, and asking again does not free its
 
 TEST_CASE("a lock file that cannot be made is an error of its own", "[lock]") {
   const auto fs = NewFaultFs();
-  const auto lock = StoreLock::Acquire(fs, "/no/such/folder/LOCK", std::chrono::milliseconds(0), Clock::System());
+  const auto lock =
+      StoreLock::Acquire(fs, "/no/such/folder/LOCK", std::chrono::milliseconds(0), Clock::System());
   REQUIRE_FALSE(lock.ok());
   CHECK(lock.status().reason() == Reason::IO_ERROR);
 }

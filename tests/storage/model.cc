@@ -26,7 +26,8 @@ void Model::Apply(const WriteGroup& group) {
       subscriptions_[{subscription.channel, subscription.name}] = subscription;
     } else if (const auto* drop = std::get_if<DropChannel>(&change)) {
       channels_.erase(drop->channel);
-      std::erase_if(subscriptions_, [drop](const auto& each) { return each.first.first == drop->channel; });
+      std::erase_if(subscriptions_,
+                    [drop](const auto& each) { return each.first.first == drop->channel; });
     } else {
       const auto& drop_subscription = std::get<DropSubscription>(change);
       subscriptions_.erase({drop_subscription.channel, drop_subscription.name});
@@ -71,19 +72,21 @@ std::string Model::AdoptChannel(Store& store, const RecoveredChannel& recovered,
   if (may_jump && recovered.next_id != channel.next_id) {
     const Gap gap{channel.next_id, recovered.next_id - 1, GapReason::kLost};
     const Gap* last = recovered.record.lost.empty() ? nullptr : &recovered.record.lost.back();
-    if (last == nullptr || last->reason != gap.reason || last->last != gap.last || last->first > gap.first) {
-      return fmt::format("channel {}: ids jumped to {} without a LOST gap", number, recovered.next_id);
+    if (last == nullptr || last->reason != gap.reason || last->last != gap.last ||
+        last->first > gap.first) {
+      return fmt::format("channel {}: ids jumped to {} without a LOST gap", number,
+                         recovered.next_id);
     }
     channel.next_id = recovered.next_id;
     channel.record = recovered.record;
   }
   if (recovered.record != channel.record || recovered.next_id != channel.next_id) {
-    return fmt::format("channel {}: goes on at {} instead of {}, or has another row", number, recovered.next_id,
-                       channel.next_id);
+    return fmt::format("channel {}: goes on at {} instead of {}, or has another row", number,
+                       recovered.next_id, channel.next_id);
   }
   if (recovered.last_append_time != channel.last_append_time) {
-    return fmt::format("channel {}: was last appended to at {}, not {}", number, channel.last_append_time,
-                       recovered.last_append_time);
+    return fmt::format("channel {}: was last appended to at {}, not {}", number,
+                       channel.last_append_time, recovered.last_append_time);
   }
   std::vector<MessageId> ids;
   for (const auto& [first, next] : channel.batches) {
@@ -91,9 +94,11 @@ std::string Model::AdoptChannel(Store& store, const RecoveredChannel& recovered,
   }
   const ReadBack back = ReadAll(store, number, 1, recovered.next_id);
   if (!back.wrong.empty()) return back.wrong;
-  if (!back.gaps.empty()) return fmt::format("channel {}: a CORRUPT gap at {}", number, back.gaps[0].first);
+  if (!back.gaps.empty())
+    return fmt::format("channel {}: a CORRUPT gap at {}", number, back.gaps[0].first);
   if (back.ids != ids) {
-    return fmt::format("channel {}: {} messages read, {} were written", number, back.ids.size(), ids.size());
+    return fmt::format("channel {}: {} messages read, {} were written", number, back.ids.size(),
+                       ids.size());
   }
   return "";
 }
@@ -107,12 +112,14 @@ std::string Model::Adopt(Store& store, const Recovered& recovered, bool may_jump
     if (!channels_.contains(each.record.number)) {
       return fmt::format("channel {} is there and should not", each.record.number);
     }
-    if (each.record.number >= recovered.next_channel) return "a channel number would be given out twice";
+    if (each.record.number >= recovered.next_channel)
+      return "a channel number would be given out twice";
     const std::string wrong = AdoptChannel(store, each, may_jump);
     if (!wrong.empty()) return wrong;
   }
   if (recovered.subscriptions.size() != subscriptions_.size()) {
-    return fmt::format("{} subscriptions instead of {}", recovered.subscriptions.size(), subscriptions_.size());
+    return fmt::format("{} subscriptions instead of {}", recovered.subscriptions.size(),
+                       subscriptions_.size());
   }
   for (const SubscriptionRecord& each : recovered.subscriptions) {
     const auto found = subscriptions_.find({each.channel, each.name});

@@ -6,13 +6,21 @@ namespace strata::storage {
 namespace {
 
 Page MakePage(MessageId first, MessageId next, TimeMicros first_time, TimeMicros last_time) {
-  return Page{.first = first, .next = next, .bytes = 10, .batches = 1, .stratum = 1, .first_time = first_time,
-              .last_time = last_time, .commit = 1};
+  return Page{.first = first,
+              .next = next,
+              .bytes = 10,
+              .batches = 1,
+              .stratum = 1,
+              .first_time = first_time,
+              .last_time = last_time,
+              .commit = 1};
 }
 
 TEST_CASE("the page with an id inside is found, or the first one after it", "[page-index]") {
   PageIndex index;
-  index.Apply({{1, MakePage(5, 10, 100, 200)}, {1, MakePage(10, 20, 200, 300)}, {1, MakePage(50, 60, 400, 500)}});
+  index.Apply({{1, MakePage(5, 10, 100, 200)},
+               {1, MakePage(10, 20, 200, 300)},
+               {1, MakePage(50, 60, 400, 500)}});
   CHECK(index.Find(1, 1)->first == 5);
   CHECK(index.Find(1, 9)->first == 5);
   CHECK(index.Find(1, 10)->first == 10);
@@ -37,7 +45,9 @@ TEST_CASE("an update of the last page replaces it", "[page-index]") {
 
 TEST_CASE("a time finds the first page that still has something as new", "[page-index]") {
   PageIndex index;
-  index.Apply({{1, MakePage(1, 10, 100, 200)}, {1, MakePage(10, 20, 200, 300)}, {1, MakePage(20, 30, 400, 500)}});
+  index.Apply({{1, MakePage(1, 10, 100, 200)},
+               {1, MakePage(10, 20, 200, 300)},
+               {1, MakePage(20, 30, 400, 500)}});
   CHECK(index.FindTime(1, 0, 1)->first == 1);
   CHECK(index.FindTime(1, 200, 1)->first == 1);
   CHECK(index.FindTime(1, 201, 1)->first == 10);

@@ -21,9 +21,9 @@ namespace {
 
 using testing::FaultFileSystem;
 
-constexpr int kRounds = 3;            // lives of the store per seed
-constexpr int kMaxGroups = 120;       // written in one life
-constexpr uint64_t kMaxCutAt = 500;   // about as many calls as a life makes
+constexpr int kRounds = 3;           // lives of the store per seed
+constexpr int kMaxGroups = 120;      // written in one life
+constexpr uint64_t kMaxCutAt = 500;  // about as many calls as a life makes
 constexpr uint64_t kNever = ~uint64_t{0} / 2;
 
 // RocksDB's log is never synced, although it is told so: what a Store without SyncWAL would be.
@@ -107,8 +107,8 @@ class History {
   void CheckRecovered(Store& store) {
     const Recovered recovered = store.TakeRecovered();
     if (recovered.commit < synced_ || recovered.commit > tip_.commit()) {
-      Wrong(fmt::format("recovered up to group {}, synced up to {}, written up to {}", recovered.commit, synced_,
-                        tip_.commit()));
+      Wrong(fmt::format("recovered up to group {}, synced up to {}, written up to {}",
+                        recovered.commit, synced_, tip_.commit()));
       return;
     }
     // The groups up to the recovered one, and nothing else, are what there is.
@@ -118,15 +118,16 @@ class History {
     unsynced_.clear();
     const bool may_jump = options_.sync == SyncPolicy::kNone;
     if (const std::string wrong = durable_.Adopt(store, recovered, may_jump); !wrong.empty()) {
-      Wrong(fmt::format("{} (recovered up to group {}, synced up to {}, written up to {})", wrong, recovered.commit,
-                        synced_, tip_.commit()));
+      Wrong(fmt::format("{} (recovered up to group {}, synced up to {}, written up to {})", wrong,
+                        recovered.commit, synced_, tip_.commit()));
       return;
     }
     for (const auto& [channel, next] : tip_.next_ids()) {
       const MessageId now = durable_.next_id(channel);
       // Without sync, what Write() acknowledged may be gone, but its ids must not come again.
       if (may_jump && now != 0 && now < next) {
-        Wrong(fmt::format("channel {}: ids go on at {} although {} was given out", channel, now, next - 1));
+        Wrong(fmt::format("channel {}: ids go on at {} although {} was given out", channel, now,
+                          next - 1));
         return;
       }
     }
@@ -177,8 +178,9 @@ class History {
       const ChannelNumber number = next_channel_++;
       group.changes.push_back(PutChannel{MakeChannel(number, fmt::format("channel-{}", number))});
     } else if (Below(10) == 0) {
-      group.changes.push_back(PutSubscription{{next.RandomChannel(random_), fmt::format("s{}", Below(3)),
-                                               static_cast<MessageId>(1 + Below(100)), 1, 2}});
+      group.changes.push_back(
+          PutSubscription{{next.RandomChannel(random_), fmt::format("s{}", Below(3)),
+                           static_cast<MessageId>(1 + Below(100)), 1, 2}});
     } else if (Below(40) == 0) {
       group.changes.push_back(DropChannel{next.RandomChannel(random_)});
     }
@@ -192,8 +194,8 @@ class History {
   int round_ = 0;
   std::string wrong_;
 
-  Model durable_;  // at the last recovery
-  Model tip_;      // with everything written since
+  Model durable_;                     // at the last recovery
+  Model tip_;                         // with everything written since
   std::vector<WriteGroup> unsynced_;  // since the last recovery
   uint64_t synced_ = 0;               // groups up to it must be found again
   ChannelNumber next_channel_ = 1;

@@ -17,7 +17,8 @@ namespace strata::storage {
 
 class RawDatabase {
  public:
-  explicit RawDatabase(const std::shared_ptr<testing::FaultFileSystem>& fs) : env_(rocksdb::NewCompositeEnv(fs)) {
+  explicit RawDatabase(const std::shared_ptr<testing::FaultFileSystem>& fs)
+      : env_(rocksdb::NewCompositeEnv(fs)) {
     rocksdb::Options options;
     options.env = env_.get();
     options.max_open_files = 100;
@@ -35,7 +36,8 @@ class RawDatabase {
   }
 
   // Of the batch of `channel` that starts at `id`, in whichever stratum it is.
-  void Change(ChannelNumber channel, MessageId id, const std::function<void(std::string*)>& change) {
+  void Change(ChannelNumber channel, MessageId id,
+              const std::function<void(std::string*)>& change) {
     std::string value;
     auto* family = Find(channel, id, &value);
     change(&value);
@@ -55,14 +57,17 @@ class RawDatabase {
     REQUIRE(db_->Put({}, family, Key(to_channel, to_id), value).ok());
   }
 
-  void PutCatalogRow(const std::string& key, const std::string& value) { REQUIRE(db_->Put({}, key, value).ok()); }
+  void PutCatalogRow(const std::string& key, const std::string& value) {
+    REQUIRE(db_->Put({}, key, value).ok());
+  }
   void DeleteCatalogRow(const std::string& key) { REQUIRE(db_->Delete({}, key).ok()); }
   // In how many families the batch is.
   int Copies(ChannelNumber channel, MessageId id) {
     int copies = 0;
     std::string value;
     for (auto* handle : handles_) {
-      copies += handle->GetName() != "default" && db_->Get({}, handle, Key(channel, id), &value).ok();
+      copies +=
+          handle->GetName() != "default" && db_->Get({}, handle, Key(channel, id), &value).ok();
     }
     return copies;
   }
@@ -80,7 +85,8 @@ class RawDatabase {
 
   rocksdb::ColumnFamilyHandle* Find(ChannelNumber channel, MessageId id, std::string* value) {
     for (auto* handle : handles_) {
-      if (handle->GetName() != "default" && db_->Get({}, handle, Key(channel, id), value).ok()) return handle;
+      if (handle->GetName() != "default" && db_->Get({}, handle, Key(channel, id), value).ok())
+        return handle;
     }
     FAIL("no batch of channel " << channel << " at " << id);
     return nullptr;

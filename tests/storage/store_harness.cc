@@ -134,7 +134,8 @@ void CheckBatch(ChannelNumber channel, const StoredBatch& batch, ReadBack* back)
   uint32_t count = 0;
   for (MessageView message; messages.Next(&message); ++count) {
     if (message.payload != PayloadOf(channel, message.id, message.payload.size())) {
-      back->wrong = fmt::format("channel {}: message {} has another's payload", channel, message.id);
+      back->wrong =
+          fmt::format("channel {}: message {} has another's payload", channel, message.id);
     }
     back->ids.push_back(message.id);
   }
@@ -145,7 +146,8 @@ void CheckBatch(ChannelNumber channel, const StoredBatch& batch, ReadBack* back)
 
 }  // namespace
 
-ReadBack ReadAll(Store& store, ChannelNumber channel, MessageId from, MessageId end, size_t max_bytes) {
+ReadBack ReadAll(Store& store, ChannelNumber channel, MessageId from, MessageId end,
+                 size_t max_bytes) {
   ReadBack back;
   while (from < end && back.wrong.empty()) {
     auto items = store.Read(channel, from, end, max_bytes);

@@ -78,7 +78,9 @@ class Scribe {
   // Begin, one batch, Write.
   Status Append(Store& store, ChannelNumber channel, uint32_t count = 1, size_t size = 100);
 
-  MessageId next_id(ChannelNumber channel) { return next_ids_.try_emplace(channel, 1).first->second; }
+  MessageId next_id(ChannelNumber channel) {
+    return next_ids_.try_emplace(channel, 1).first->second;
+  }
   uint64_t commit() const { return commit_; }
   TimeMicros now = 1'000'000;  // append time of the next batch; + 1,000 each
 

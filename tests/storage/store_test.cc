@@ -102,7 +102,10 @@ TEST_CASE("subscriptions and channels come back as they were put", "[store]") {
   channel.lost = {{200, 300, GapReason::kLost}};
   const SubscriptionRecord first{5, "first", 110, 1, 2};
   const SubscriptionRecord second{5, "second", 100, 3, 4};
-  scribe.Begin().Change(PutChannel{channel}).Change(PutSubscription{first}).Change(PutSubscription{second});
+  scribe.Begin()
+      .Change(PutChannel{channel})
+      .Change(PutSubscription{first})
+      .Change(PutSubscription{second});
   REQUIRE(store->Write(scribe.group()).ok());
   SubscriptionRecord moved = second;
   moved.cursor = 105;
@@ -117,13 +120,16 @@ TEST_CASE("subscriptions and channels come back as they were put", "[store]") {
   CHECK(recovered.next_channel == 6);
 }
 
-TEST_CASE("dropping a channel takes its pages and subscriptions, also those of the same group", "[store]") {
+TEST_CASE("dropping a channel takes its pages and subscriptions, also those of the same group",
+          "[store]") {
   const auto fs = NewFaultFs();
   auto store = MustOpen(TinyOptions(fs));
   Scribe scribe(*store);
   REQUIRE(scribe.Create(*store, 1, "logs").ok());
   REQUIRE(scribe.Create(*store, 2, "kept").ok());
-  scribe.Begin().Change(PutSubscription{{1, "old", 1, 0, 0}}).Change(PutSubscription{{2, "old", 1, 0, 0}});
+  scribe.Begin()
+      .Change(PutSubscription{{1, "old", 1, 0, 0}})
+      .Change(PutSubscription{{2, "old", 1, 0, 0}});
   REQUIRE(store->Write(scribe.group()).ok());
   for (int i = 0; i < 30; ++i) REQUIRE(scribe.Append(*store, 1, 1, 1000).ok());
   REQUIRE(scribe.Append(*store, 2).ok());
@@ -157,7 +163,9 @@ TEST_CASE("a time leads to the first message at or after it", "[store]") {
   scribe.now = 10'000;
   // Times 10,000, 11,000, ...; ids 1, 4, 7, ...
   for (int i = 0; i < 100; ++i) REQUIRE(scribe.Append(*store, 1, 3, 200).ok());
-  const auto find = [&](TimeMicros time, MessageId from, MessageId end) { return *store->FindTime(1, time, from, end); };
+  const auto find = [&](TimeMicros time, MessageId from, MessageId end) {
+    return *store->FindTime(1, time, from, end);
+  };
   for (int i = 0; i < 100; ++i) {
     const MessageId id = 1 + 3 * i;
     REQUIRE(find(10'000 + 1000 * i, 1, 301) == id);

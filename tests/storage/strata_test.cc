@@ -77,7 +77,9 @@ TEST_CASE("without a spare the current stratum overshoots and nobody waits", "[s
   CondVar changed;
   bool held = true;
   fs->SetEventCallback([&](const testing::Event& event) {
-    if (event.op != testing::kCreate || event.done || event.path.find("OPTIONS") == std::string::npos) return;
+    if (event.op != testing::kCreate || event.done ||
+        event.path.find("OPTIONS") == std::string::npos)
+      return;
     MutexLock lock(mu);
     while (held) changed.Wait(mu);
   });
@@ -146,7 +148,8 @@ TEST_CASE("readers beside a writer see every message once, across rolls", "[stra
         const MessageId until = end;
         const ReadBack back = ReadAll(*store, 1, from, until, 4000);
         mine = back.wrong;
-        if (back.ids != Ids(from, until) || !back.gaps.empty()) mine += fmt::format(" gap after {}", from);
+        if (back.ids != Ids(from, until) || !back.gaps.empty())
+          mine += fmt::format(" gap after {}", from);
         from = until;
       }
     });

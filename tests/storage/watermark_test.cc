@@ -107,8 +107,10 @@ TEST_CASE("a damaged table leaves the one before it", "[watermark]") {
   REQUIRE(Watermark::Create(*fs, kPath, kId).ok());
   {
     const auto watermark = MustOpenForWriting(*fs);
-    REQUIRE(watermark->NoteAcknowledged(Table(300, 10)).ok());  // sequence 1, region 1: blocks at 8192, 16384
-    REQUIRE(watermark->NoteAcknowledged(Table(300, 20)).ok());  // sequence 2, region 0: blocks at 4096, 12288
+    REQUIRE(watermark->NoteAcknowledged(Table(300, 10))
+                .ok());  // sequence 1, region 1: blocks at 8192, 16384
+    REQUIRE(watermark->NoteAcknowledged(Table(300, 20))
+                .ok());  // sequence 2, region 0: blocks at 4096, 12288
   }
   std::string absent;
   CHECK(MustRead(*fs, &absent)->next_ids == Table(300, 20));

@@ -1,0 +1,90 @@
+// A MANIFEST whose last edit is torn opens without it; one that is damaged elsewhere is refused.
+#include <string>
+
+#include "storage/store.h"
+#include "tests/support/catch.h"
+#include "tests/support/fault_fs.h"
+
+namespace strata::storage {
+namespace {
+
+using testing::FaultFileSystem;
+
+constexpr ChannelNumber kChannel = 1;
+
+class Scene {
+ public:
+  Scene() {
+    REQUIRE(disk_->CreateDirIfMissing("/var", rocksdb::IOOptions(), nullptr).ok());
+    disk_->SyncAll();
+    auto store = Open();
+    REQUIRE(store.ok());
+    const Recovered recovered = (*store)->TakeRecovered();
+    WriteGroup group;
+    group.commit = recovered.commit + 1;
+    ChannelRecord channel;
+    channel.number = kChannel;
+    channel.name = "log";
+    group.changes.emplace_back(PutChannel{channel});
+    REQUIRE((*store)->Write(group).ok());
+    REQUIRE((*store)->Sync().ok());
+    REQUIRE((*store)->Close().ok());
+  }
+
+  Result<std::unique_ptr<Store>> Open() {
+    StoreOptions options;
+    options.path = "/var/strata";
+    options.write_buffer = 128u << 10;
+    options.lock_timeout = std::chrono::milliseconds(0);
+    options.file_system = disk_;
+    options.boot_id = "boot";
+    return Store::Open(options);
+  }
+  // The MANIFEST that CURRENT names.
+  std::string ManifestPath() const {
+    std::string name = *disk_->Contents("/var/strata/db/CURRENT");
+    name.pop_back();
+    return "/var/strata/db/" + name;
+  }
+  std::string Contents(const std::string& path) const { return disk_->Contents(path).value_or(""); }
+  std::string Manifest() const { return *disk_->Contents(ManifestPath()); }
+  void SetManifest(const std::string& contents) { REQUIRE(disk_->Put(ManifestPath(), contents)); }
+
+ private:
+  const std::shared_ptr<FaultFileSystem> disk_ = FaultFileSystem::Create();
+};
+
+}  // namespace
+
+TEST_CASE("A store whose last MANIFEST edit has a hole opens without that edit") {
+  Scene scene;
+  std::string manifest = scene.Manifest();
+  // An edit of 1,500 bytes: checksum, length, type "whole", and a body whose second sector never reached the disk.
+  std::string edit =
+      std::string("\x12\x34\x56\x78", 4) + std::string("\xdc\x05\x01", 3) + std::string(1500, 'e');
+  edit.replace(600, 512, 512, '\0');
+  scene.SetManifest(manifest + edit);
+  const std::string name = scene.ManifestPath().substr(std::string("/var/strata/db/").size());
+
+  auto store = scene.Open();
+  REQUIRE(store.ok());
+  const Recovered recovered = (*store)->TakeRecovered();
+  REQUIRE(recovered.channels.size() == 1);
+  CHECK(recovered.channels[0].record.name == "log");
+  CHECK((*store)->Close().ok());
+  CHECK(scene.Contents("/var/strata/TORN-" + name) == manifest + edit);
+}
+
+TEST_CASE("A MANIFEST that is damaged at its beginning is refused, and stays as it is") {
+  Scene scene;
+  std::string manifest = scene.Manifest();
+  manifest[20] = static_cast<char>(manifest[20] ^ 0x55);
+  scene.SetManifest(manifest);
+
+  const auto store = scene.Open();
+  REQUIRE_FALSE(store.ok());
+  CHECK(store.status().reason() == Reason::CORRUPTION);
+  CHECK(scene.Manifest() == manifest);
+}
+
+}  // namespace strata::storage
