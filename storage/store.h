@@ -39,11 +39,9 @@ struct StoreOptions {
   // --- Behaviour ---
   std::string path;  // the store's directory; created if missing (its parent must exist)
   bool create_if_missing = true;  // false: an empty or missing directory is NOT opened (IO_ERROR)
-  SyncPolicy sync = SyncPolicy::
-      kAlways;  // recorded, so that the next open knows what an unclean end may have lost
+  SyncPolicy sync = SyncPolicy::kAlways;  // recorded: tells what an unclean end may have lost
   std::chrono::milliseconds lock_timeout{4000};  // server.initializeTimeout
-  bool accept_loss =
-      false;  // open although acknowledged data is missing: ids then continue 2^32 higher
+  bool accept_loss = false;  // open although acknowledged data is missing: ids go on 2^32 higher
 
   // --- Size and speed ---
   uint64_t page_size = 64u << 20;     // rocksmq.rocksmqPageSize: a page closes at this many bytes

@@ -7,8 +7,8 @@
 //
 // Once a second the broker adds a table of each channel's next acknowledged id, so that the refusal can name ids.
 //
-// Everything is overwritten in place: the header in two slots in turn, each inside one 512-byte sector, and the table in
-// two regions in turn, so that a torn write leaves the one before it.
+// Everything is overwritten in place: the header in two slots in turn, each inside one 512-byte sector, and the table
+// in two regions in turn, so that a torn write leaves the one before it.
 #pragma once
 
 #include <rocksdb/file_system.h>

@@ -1,4 +1,5 @@
-// Stored bytes that went bad: gaps over exactly the ids that cannot be read, neighbours readable, verify finds all of it.
+// Stored bytes that went bad: gaps over exactly the ids that cannot be read, neighbours readable, and verify finds
+// all of it.
 #include <fmt/format.h>
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>

@@ -5,6 +5,7 @@
 #include <rocksdb/env.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -61,6 +62,14 @@ class RawDatabase {
     REQUIRE(db_->Put({}, key, value).ok());
   }
   void DeleteCatalogRow(const std::string& key) { REQUIRE(db_->Delete({}, key).ok()); }
+  std::map<std::string, std::string> CatalogRows() {
+    std::map<std::string, std::string> rows;
+    const std::unique_ptr<rocksdb::Iterator> row(db_->NewIterator({}));
+    for (row->SeekToFirst(); row->Valid(); row->Next())
+      rows[row->key().ToString()] = row->value().ToString();
+    return rows;
+  }
+
   // In how many families the batch is.
   int Copies(ChannelNumber channel, MessageId id) {
     int copies = 0;

@@ -256,7 +256,8 @@ TEST_CASE("a log that survived while the one before it lost its end is not repla
   const std::string synced = *fs->Contents(first_log[0]);
   FlushGate gate(*fs);
   bool written = true;
-  for (int i = 0; i < 200 && Logs(*fs).size() < 2; ++i) written &= scribe.Append(*store, 1, 1, 900).ok();
+  for (int i = 0; i < 200 && Logs(*fs).size() < 2; ++i)
+    written &= scribe.Append(*store, 1, 1, 900).ok();
   written &= Logs(*fs).size() >= 2 && scribe.Append(*store, 1, 1, 900).ok();
   const auto image = fs->Clone();
   gate.Open();

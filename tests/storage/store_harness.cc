@@ -28,7 +28,8 @@ bool LogLines::Contains(std::string_view part) const {
 }
 
 TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "strata-test-XXXXXX").string();
+  std::string pattern =
+      (std::filesystem::temp_directory_path() / "strata-test-").string() + std::string(6, 'X');
   REQUIRE(mkdtemp(pattern.data()) != nullptr);
   path_ = pattern;
 }

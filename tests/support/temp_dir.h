@@ -18,7 +18,8 @@ class TempDir {
   // Under $TMPDIR, or /tmp. The path stays short, because a Unix socket's may have 107 bytes.
   TempDir() {
     const char* base = std::getenv("TMPDIR");
-    path_ = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/strata-test-XXXXXX";
+    path_ = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/strata-test-" +
+            std::string(6, 'X');
     if (mkdtemp(path_.data()) == nullptr) {
       throw std::system_error(errno, std::generic_category(), "mkdtemp " + path_);
     }
