@@ -1,10 +1,10 @@
 // A MANIFEST whose last edit a power cut has torn. Internal to storage.
 //
-// RocksDB appends an edit to its MANIFEST and syncs it before it goes by it, so of an edit that was under way when the
-// power went there may be nothing, all, or parts of it. A part that is cut off is passed over when the database is
-// opened; one with a hole in the middle (blocks of an append reach the disk in any order) fails its checksum, and RocksDB
-// refuses the database. Nothing was ever built on that edit: it is cut off here, and the MANIFEST as it was is kept as
-// DIR/TORN-MANIFEST-NNNNNN.
+// RocksDB appends an edit to its MANIFEST and syncs it before it goes by it, so of an edit that was
+// under way when the power went there may be nothing, all, or parts of it. A part that is cut off is
+// passed over when the database is opened; one with a hole in the middle (blocks of an append reach
+// the disk in any order) fails its checksum, and RocksDB refuses the database. Nothing was ever built
+// on that edit: it is cut off here, and the MANIFEST as it was is kept as DIR/TORN-MANIFEST-NNNNNN.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,10 @@
 
 namespace strata::storage {
 
-// Makes the MANIFEST of `db_path` readable if it is not because of its last edit, and says how many bytes were cut off;
-// none if it is readable, or not by this. `fs` is the latched file system. Should the edit have been a finished one after
-// all, rotten since, then groups are missing now that were durable, and the watermark tells (watermark.h).
+// Makes the MANIFEST of `db_path` readable if it is not because of its last edit, and says how many
+// bytes were cut off; none if it is readable, or not by this. `fs` is the latched file system. Should
+// the edit have been a finished one after all, rotten since, then groups are missing now that were
+// durable, and the watermark tells (watermark.h).
 Result<std::optional<uint64_t>> CutTornManifest(const StoreOptions& options,
                                                 const std::shared_ptr<rocksdb::FileSystem>& fs,
                                                 const std::shared_ptr<const FailLatch>& latch,
