@@ -37,7 +37,7 @@ LC_ALL=C awk '
   length($0) > 120 && file !~ /\.inc$/ {
     fail("the line has " length($0) " columns; 120 is the limit")
   }
-  /(TODO|FIXME|XXX)([^A-Za-z0-9_(]|$)/ && file !~ /^tests\/style\// {
+  /(^|[^A-Za-z0-9_])(TODO|FIXME|XXX)([^A-Za-z0-9_(]|$)/ && file !~ /^tests\/style\// {
     fail("a note without a reason; do it, or write TODO(why it waits): what")
   }
   file ~ /\.h$/ && /^[ ]*using namespace / {
