@@ -9,6 +9,7 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 
 #include "proto/callback_threads.h"
+#include "proto/grpc_lifetime.h"
 #include "server/admin_service.h"
 #include "server/call_context.h"
 #include "server/health.h"
@@ -78,6 +79,7 @@ Status Server::Start(std::shared_ptr<broker::Broker> broker) {
     STRATA_RETURN_IF_ERROR(PrepareUnixSocket(settings.unix_socket));
   }
 
+  KeepGrpcInitialized();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   auto started = std::make_unique<Grpc>();

@@ -13,6 +13,7 @@
 #include "client/calls.h"
 #include "client/deadline.h"
 #include "proto/convert.h"
+#include "proto/grpc_lifetime.h"
 #include "proto/opaque.h"
 #include "proto/status_mapping.h"
 
@@ -61,6 +62,7 @@ Connection::Connection(std::string address, const ClientOptions& options,
 Result<std::shared_ptr<Connection>> Connection::Open(const std::string& address,
                                                      const Address& parsed,
                                                      const ClientOptions& options) {
+  KeepGrpcInitialized();
   std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
       parsed.target, grpc::InsecureChannelCredentials(), Arguments(options));
   std::shared_ptr<Connection> connection(new Connection(address, options, std::move(channel)),

@@ -32,7 +32,7 @@ Outcome Stratad(std::vector<std::string> arguments) {
   return Run(std::move(arguments));
 }
 
-TEST_CASE("--version and --help say what they are asked and end well") {
+TEST_CASE("Version and help say what they are asked and end well") {
   const Outcome version = Stratad({"--version"});
   CHECK(version.exit_code == 0);
   CHECK(version.out == "stratad " STRATA_VERSION "\n");
@@ -62,7 +62,7 @@ TEST_CASE("a wrong command line or configuration ends with 1 and says what is wr
   }
 }
 
-TEST_CASE("--check-config only checks") {
+TEST_CASE("The option --check-config only checks") {
   TempDir dir;
   const Outcome done = Stratad({"--check-config", "--set", "rocksmq.path=" + (dir / "data"),
                                 "--set", "rocksmq.retentionSizeInMB=1"});
@@ -73,7 +73,7 @@ TEST_CASE("--check-config only checks") {
   CHECK_FALSE(std::filesystem::exists(dir / "data"));
 }
 
-TEST_CASE("--set takes a list with blanks and commas as one value") {
+TEST_CASE("The option --set takes a list with blanks and commas as one value") {
   const Outcome done = Stratad(
       {"--check-config", "--set", "rocksmq.compressionTypes=[0, 0, 7]", "--set", "server.port=-1"});
   INFO(done.ToString());

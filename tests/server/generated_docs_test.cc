@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
-#include <regex>
 #include <sstream>
 #include <string>
 
@@ -162,15 +161,22 @@ TEST_CASE("docs/configuration.md is what the table of keys says") {
   CheckGenerated("docs/configuration.md", ConfigurationPage());
 }
 
+// "  type name = 7;". An enum's value has no type, and an option is no field.
+bool IsField(const std::string& line) {
+  std::istringstream words(line.substr(0, line.find(" = ")));
+  std::string type;
+  std::string name;
+  return line.find(" = ") != std::string::npos && line.find("//") == std::string::npos &&
+         words >> type >> name && type != "option";
+}
+
 TEST_CASE("every field of strata.v1 is documented") {
-  // "  type name = 7;", after a line that is a comment.
-  const std::regex field(R"(\s+(repeated |map<\w+, )?[\w.>]+ \w+ = \d+;.*)");
   size_t fields = 0;
   for (const char* file : {"types", "log", "admin"}) {
     std::istringstream lines(Read(InTree("proto/strata/v1/" + std::string(file) + ".proto")));
     std::string before;
     for (std::string line; std::getline(lines, line); before = line) {
-      if (!std::regex_match(line, field)) continue;
+      if (!IsField(line)) continue;
       ++fields;
       INFO(file << ".proto: " << line);
       CHECK(before.find("// ") != std::string::npos);

@@ -1,7 +1,5 @@
 #include "tests/server/server_fixture.h"
 
-#include <grpc/grpc.h>
-
 #include <atomic>
 #include <stdexcept>
 #include <thread>
@@ -20,10 +18,6 @@ void Require(const Status& status) {
 
 ServerFixture::ServerFixture(const std::vector<std::string>& settings)
     : socket_path_(dir_ / "strata.sock") {
-  // Once more than it is shut down: when the last user of gRPC goes away right after a large write,
-  // it waits up to ten seconds for a poller of its own.
-  static const bool kept = (grpc_init(), true);
-  static_cast<void>(kept);
   std::vector<std::string> all = {"server.port=-1", "http.address=none",
                                   "server.unixSocket=" + socket_path_};
   all.insert(all.end(), settings.begin(), settings.end());

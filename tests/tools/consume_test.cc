@@ -44,7 +44,7 @@ TEST_CASE("It begins where it is told") {
   CHECK(f.out.text() == "4\n5\n");
 }
 
-TEST_CASE("--max ends it in the middle of a batch") {
+TEST_CASE("The option --max ends it in the middle of a batch") {
   CommandFixture f;
   f.client.Put("logs", Numbered(1, 9));
   CHECK(*Consume(f.client, f.io, {.channel = "logs", .max = 4, .style = kRaw}) == 0);
@@ -90,7 +90,7 @@ TEST_CASE("What was printed is acknowledged at the end") {
   CHECK(f.client.acknowledged == std::vector<MessageId>{5});
 }
 
-TEST_CASE("--max acknowledges no more than it printed") {
+TEST_CASE("The option --max acknowledges no more than it printed") {
   CommandFixture f;
   f.client.Put("logs", Numbered(1, 5));
   CHECK(*Consume(f.client, f.io,
