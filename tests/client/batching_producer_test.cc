@@ -102,6 +102,13 @@ class Wire {
     refuse_ = status;
   }
 
+  // Lets go of what will not be answered: the callbacks own the producer's core, and that owns this.
+  void DropUnanswered() {
+    std::deque<Sent> dropped;
+    MutexLock lock(mu_);
+    dropped.swap(sent_);
+  }
+
   std::atomic<int> finished{0};
   std::atomic<int> aborted{0};
 
@@ -156,6 +163,10 @@ struct Fixture {
   explicit Fixture(ProducerOptions options = {}, BatchLimits limits = {})
       : producer(std::make_unique<BatchingProducer>(
             options, limits, 7, std::make_unique<FakeTransport>(wire), &clock)) {}
+  ~Fixture() {
+    producer.reset();
+    wire->DropUnanswered();
+  }
 
   Status Send(const std::string& payload) { return producer->Send(payload, answers.Note(payload)); }
   // Makes partial batches stay: as many as may be unacknowledged are.
