@@ -1,5 +1,7 @@
 #include "storage/store.h"
 
+#include <rocksdb/cache.h>
+
 #include "storage/files.h"
 #include "storage/store_impl.h"
 
