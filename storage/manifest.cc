@@ -88,7 +88,6 @@ Result<std::optional<uint64_t>> CutTornManifest(const StoreOptions& options,
                                                 const std::shared_ptr<rocksdb::FileSystem>& fs,
                                                 const std::shared_ptr<const FailLatch>& latch,
                                                 const std::string& db_path) {
-  if (!TryToRead(options, fs, latch, db_path).IsCorruption()) return std::optional<uint64_t>();
   STRATA_ASSIGN_OR_RETURN(std::string name, ReadFile(*fs, db_path + "/CURRENT"));
   while (!name.empty() && name.back() == '\n') name.pop_back();
   const std::string path = db_path + "/" + name;

@@ -16,10 +16,10 @@
 
 namespace strata::storage {
 
-// Makes the MANIFEST of `db_path` readable if it is not because of its last edit, and says how many
-// bytes were cut off; none if it is readable, or not by this. `fs` is the latched file system. Should
-// the edit have been a finished one after all, rotten since, then groups are missing now that were
-// durable, and the watermark tells (watermark.h).
+// REQUIRES: RocksDB calls the MANIFEST of `db_path` corrupt. Makes it readable if that is because of
+// its last edit, and says how many bytes were cut off; none, and nothing is changed, if it is not. `fs`
+// is the latched file system. Should the edit have been a finished one after all, rotten since, then
+// groups are missing now that were durable, and the watermark tells (watermark.h).
 Result<std::optional<uint64_t>> CutTornManifest(const StoreOptions& options,
                                                 const std::shared_ptr<rocksdb::FileSystem>& fs,
                                                 const std::shared_ptr<const FailLatch>& latch,

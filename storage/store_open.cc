@@ -100,17 +100,19 @@ Status Store::Impl::OpenDatabase() {
     }
     rocks_.db.create_if_missing = true;
   }
-  if (identity_.ready) {
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  Status listed = ListFamilies(&families);
+  if (listed.reason() == Reason::CORRUPTION) {
     STRATA_ASSIGN_OR_RETURN(const std::optional<uint64_t> cut,
                             CutTornManifest(options_, fs_, latch_, db_path_));
     if (cut) {
       options_.log.Warning(
           "{}: the last {} bytes of the MANIFEST were torn by a power cut and are cut off",
           db_path_, *cut);
+      listed = ListFamilies(&families);
     }
   }
-  std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  STRATA_RETURN_IF_ERROR(ListFamilies(&families));
+  STRATA_RETURN_IF_ERROR(listed);
   if (identity_.ready) {
     STRATA_ASSIGN_OR_RETURN(const uint64_t flushed, FlushedCommit(rocks_, db_path_));
     replay_ = std::make_unique<ContiguousReplay>(flushed);
