@@ -5,16 +5,32 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/types.h"
 
 namespace strata {
 
-// What a channel is created with. Part of its identity: creating it again with other options is
-// refused.
+// Of a rule's limit: the rule is off.
+inline constexpr int64_t kNoLimit = -1;
+
+// A channel's own retention rules. What is not set follows the broker's configuration.
+struct RetentionOverrides {
+  std::optional<RetentionPolicy> policy = {};
+  std::optional<int64_t> retention_time = {};  // microseconds after the append, or kNoLimit
+  std::optional<int64_t> retention_size = {};  // bytes that the channel holds, or kNoLimit
+  std::optional<int64_t> max_messages = {};    // that the channel holds, or kNoLimit
+
+  friend bool operator==(const RetentionOverrides&, const RetentionOverrides&) = default;
+};
+
+// What a channel is created with: creating it again with other options is refused. `retention` may
+// be altered later; the channel then counts as created with the new one.
 struct ChannelOptions {
   MessageId first_id = kFirstMessageId;  // at least 1
+  RetentionOverrides retention = {};
 
   friend bool operator==(const ChannelOptions&, const ChannelOptions&) = default;
 };
@@ -76,10 +92,62 @@ struct ServerInfo {
   uint64_t max_pending_total = 0;
 };
 
+// What keeps a channel's oldest page on disk.
+enum class HeldBy : uint8_t {
+  kNothing = 1,       // there is no page
+  kRules = 2,         // no rule takes it yet: `until` and the limits tell when one will
+  kNoRule = 3,        // every rule is off: it is kept for ever, or until the store needs space
+  kSubscription = 4,  // a rule would take it, but `subscription` has not acknowledged it
+  kPolicy = 5,        // policy `truncated`: only a truncation frees it
+  kGrace = 6,         // truncated, and truncateGrace lasts until `until`
+  kSweep = 7,         // nothing: the next sweep takes it
+};
+
+// Where a channel's space goes: strata status --space.
+struct ChannelSpaceInfo {
+  std::string channel;
+  uint64_t pages = 0;
+  uint64_t bytes = 0;     // stored bytes of its batches
+  uint64_t messages = 0;  // of its pages
+  // The oldest page; zero if there is none.
+  MessageId oldest_first_id = 0;
+  MessageId oldest_last_id = 0;
+  uint64_t oldest_bytes = 0;
+  TimeMicros oldest_time = 0;  // when its newest message was appended
+  HeldBy held_by = HeldBy::kNothing;
+  std::string subscription;  // kSubscription: the one that is furthest behind
+  TimeMicros until = 0;      // kRules (the time rule; 0: that is off), kGrace
+  // The rules in force, overrides applied.
+  RetentionPolicy policy = RetentionPolicy::kAcked;
+  int64_t retention_time = kNoLimit;  // microseconds
+  int64_t retention_size = kNoLimit;  // bytes
+  int64_t max_messages = kNoLimit;
+};
+
+// A compaction by hand (strata compact): every stratum that is not yet as small as it can be is
+// rewritten.
+struct CompactionInfo {
+  bool running = false;
+  TimeMicros started_at = 0;  // 0: none since the broker was opened
+  TimeMicros finished_at = 0;
+  uint64_t strata_total = 0;
+  uint64_t strata_done = 0;
+  uint64_t bytes_before = 0;  // table files of those done, before and after
+  uint64_t bytes_after = 0;
+  std::string error;  // why it ended early; empty: it did not
+};
+
+// A stratum whose files are damaged: readable with gaps, never rewritten, dropped by retention.
+struct QuarantinedStratum {
+  uint32_t number = 0;
+  uint64_t live_bytes = 0;
+  std::string why;
+};
+
 // strata.v1.GetStatusResponse, field by field.
 struct BrokerStatus {
   bool accepts_appends = false;
-  std::string state;  // "serving", "failed" or "draining"
+  std::string state;  // "serving", "full", "failed" or "draining"
   std::string failure;
   std::chrono::microseconds uptime{0};
   uint64_t channels = 0, subscriptions = 0, readers = 0;
@@ -88,6 +156,20 @@ struct BrokerStatus {
   uint64_t pending_bytes = 0, tail_cache_bytes = 0, memtable_bytes = 0, block_cache_bytes = 0,
            resident_bytes = 0;
   uint64_t strata = 0, pages = 0, live_bytes = 0, disk_bytes = 0, disk_free_bytes = 0;
+
+  // "normal", "pressure" (above the soft mark: eligible pages go early) or "full" (at the hard
+  // mark: appends get DISK_FULL).
+  std::string space_state;
+  // Of everything in the directory: limits.maxFileStore and what was derived from it.
+  uint64_t disk_budget_bytes = 0, soft_mark_bytes = 0, hard_mark_bytes = 0, ballast_bytes = 0;
+  // Budgets of memory.
+  uint64_t write_buffer_limit = 0, tail_cache_limit = 0, block_cache_limit = 0, pending_limit = 0;
+  // What retention did since the start.
+  uint64_t sweeps = 0, trimmed_pages = 0, trimmed_bytes = 0, dropped_strata = 0;
+  uint64_t rewritten_strata = 0, rewrite_read_bytes = 0, rewrite_written_bytes = 0;
+  // Strata in their final, compressed form: bytes of their batches, and of their files.
+  uint64_t compressed_strata = 0, compressed_raw_bytes = 0, compressed_file_bytes = 0;
+  std::vector<QuarantinedStratum> quarantined;
 };
 
 }  // namespace strata

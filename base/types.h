@@ -65,6 +65,13 @@ enum class SyncPolicy : uint8_t {
   kNone = 3,  // after the write; synced when the operating system likes: survives a killed process
 };
 
+// Which pages retention's rules may take (retention.policy). docs/retention.md.
+enum class RetentionPolicy : uint8_t {
+  kAcked = 1,      // acknowledged by every durable subscription; with no subscription, every page
+  kLimits = 2,     // every page
+  kTruncated = 3,  // none by rule: only the truncation mark frees
+};
+
 // True for 1 to 249 characters of A-Z a-z 0-9 . _ - that are not "." or "..". Channels and
 // subscriptions.
 constexpr bool IsValidName(std::string_view name) {

@@ -3,10 +3,15 @@
 // protobuf's `string` promises it to every consumer in every language.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace strata {
 
 bool IsValidUtf8(std::string_view text);
+
+// `text` if it is valid, else the same with '?' for every byte outside ASCII: for messages with
+// file names or stored bytes in them that go into a protobuf `string`.
+std::string ToValidUtf8(std::string text);
 
 }  // namespace strata

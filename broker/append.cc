@@ -19,6 +19,7 @@ Result<Broker::ChannelPtr> Broker::Admit(const AppendRequest& request, uint32_t*
   }
   STRATA_ASSIGN_OR_RETURN(const BatchShape shape, CheckBatch(request.batch, options_.limits));
   *count = shape.count;
+  STRATA_RETURN_IF_ERROR(AdmitToDisk(request.batch.size()));
 
   const uint64_t bytes = request.batch.size();
   uint64_t pending = pending_bytes_.load(std::memory_order_relaxed);
@@ -76,6 +77,7 @@ void AppendOperation::Publish() {
   broker_->messages_appended_.fetch_add(stored_.count, std::memory_order_relaxed);
   broker_->bytes_appended_.fetch_add(stored_.bytes.size(), std::memory_order_relaxed);
   broker_->batches_appended_.fetch_add(1, std::memory_order_relaxed);
+  broker_->sweeper_->NoteAppended(stored_.bytes.size());
 }
 
 Result<AppendResult> AppendOperation::Finish(const Status& status) {

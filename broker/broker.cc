@@ -19,6 +19,21 @@ constexpr std::chrono::seconds kMaintenanceInterval{1};
 // Room above a channel's first id for more messages than any disk holds.
 constexpr MessageId kMaxFirstId = MessageId{1} << 61;
 
+// A limit is kNoLimit or not negative; what is not set is fine.
+Status CheckRetention(const std::string& channel, const RetentionOverrides& retention) {
+  const std::pair<const char*, const std::optional<int64_t>&> limits[] = {
+      {"retention_time", retention.retention_time},
+      {"retention_size", retention.retention_size},
+      {"max_messages", retention.max_messages}};
+  for (const auto& [name, limit] : limits) {
+    if (!limit || *limit >= kNoLimit) continue;
+    return Status(Reason::INVALID_ARGUMENT, std::string(name) + " " + std::to_string(*limit) +
+                                                " of channel '" + channel +
+                                                "': it takes 0 or more, or -1 for off");
+  }
+  return Status::Ok();
+}
+
 Status ChannelNotFound(const std::string& name) {
   return Status(Reason::CHANNEL_NOT_FOUND, "there is no channel '" + name + "'");
 }
@@ -32,7 +47,8 @@ Broker::Broker(BrokerOptions options, std::unique_ptr<storage::LogStore> store,
       store_id_(recovered.store_id),
       started_at_(options_.clock->WallMicros()),
       shared_(std::make_shared<SharedState>(store_.get(), options_.tail_cache, options_.clock)),
-      next_channel_(recovered.next_channel) {
+      next_channel_(recovered.next_channel),
+      budget_(options_.disk_budget, options_.disk_reserve, options_.clock) {
   std::unordered_map<ChannelNumber, Channel*> by_number;
   for (const storage::RecoveredChannel& found : recovered.channels) {
     auto channel = std::make_shared<Channel>(found, store_->OldestId(found.record.number));
@@ -52,6 +68,7 @@ Broker::Broker(BrokerOptions options, std::unique_ptr<storage::LogStore> store,
   committer_ =
       std::make_unique<Committer>(options_, store_.get(), recovered.commit,
                                   [this](storage::WriteGroup* group) { AddChangedCursors(group); });
+  StartSweeping();
   maintenance_ = std::thread([this] { MaintenanceLoop(); });
   pthread_setname_np(maintenance_.native_handle(), "strata-tick");
 }
@@ -67,6 +84,7 @@ void Broker::Close() {
     maintenance_wake_.NotifyAll();
   }
   maintenance_.join();
+  sweeper_->Stop();
   // Before the last cursors are persisted, so that none is acknowledged afterwards; and again for
   // channels that are still being created.
   EndChannels();
@@ -84,12 +102,7 @@ void Broker::Close() {
 
 void Broker::EndChannels() {
   const Status closed(Reason::SHUTTING_DOWN, "the broker is closed");
-  std::vector<ChannelPtr> channels;
-  {
-    MutexLock lock(channels_mu_);
-    for (const auto& [name, channel] : channels_) channels.push_back(channel);
-  }
-  for (const ChannelPtr& channel : channels) channel->End(closed);
+  for (const ChannelPtr& channel : AllChannels()) channel->End(closed);
 }
 
 Result<Broker::ChannelPtr> Broker::FindChannel(const std::string& name) const {
@@ -126,6 +139,7 @@ Result<ChannelInfo> Broker::CreateChannel(const std::string& name, const Channel
     return Status(Reason::INVALID_ARGUMENT, "first_id " + std::to_string(options.first_id) +
                                                 " of channel '" + name + "' is not in 1 to 2^61");
   }
+  STRATA_RETURN_IF_ERROR(CheckRetention(name, options.retention));
   // A name that is found taken and then gone was deleted meanwhile: one more attempt settles it, a
   // third would mean that others keep creating and deleting it.
   for (int attempt = 0; attempt < 3; ++attempt) {
@@ -155,6 +169,11 @@ Result<ChannelInfo> Broker::CreateChannel(const std::string& name, const Channel
     if (!existing.ok()) continue;
     const ChannelInfo info = InfoOf(**existing);
     if (info.options == options) return info;
+    if (info.options.first_id == options.first_id) {
+      return Status(Reason::CHANNEL_EXISTS, "the channel '" + name +
+                                                "' exists with other retention rules; alter them, "
+                                                "or create it with the same ones");
+    }
     return Status(Reason::CHANNEL_EXISTS, "the channel '" + name + "' exists with first_id " +
                                               std::to_string(info.options.first_id) + ", not " +
                                               std::to_string(options.first_id));
@@ -177,7 +196,7 @@ Result<ChannelInfo> Broker::DescribeChannel(const std::string& name) const {
   return InfoOf(*channel);
 }
 
-std::vector<ChannelInfo> Broker::ListChannels() const {
+std::vector<Broker::ChannelPtr> Broker::AllChannels() const {
   std::vector<ChannelPtr> channels;
   {
     MutexLock lock(channels_mu_);
@@ -186,6 +205,11 @@ std::vector<ChannelInfo> Broker::ListChannels() const {
   }
   std::sort(channels.begin(), channels.end(),
             [](const ChannelPtr& a, const ChannelPtr& b) { return a->name() < b->name(); });
+  return channels;
+}
+
+std::vector<ChannelInfo> Broker::ListChannels() const {
+  const std::vector<ChannelPtr> channels = AllChannels();
   std::vector<ChannelInfo> infos;
   infos.reserve(channels.size());
   for (const ChannelPtr& channel : channels) infos.push_back(InfoOf(*channel));
@@ -195,6 +219,7 @@ std::vector<ChannelInfo> Broker::ListChannels() const {
 Result<ChannelInfo> Broker::TruncateChannel(const std::string& name, MessageId through) {
   STRATA_ASSIGN_OR_RETURN(const ChannelPtr channel, FindChannel(name));
   MessageId mark = 0;
+  TimeMicros now = 0;
   STRATA_RETURN_IF_ERROR(Commit(
       [&](storage::WriteGroup* group) {
         Channel::WriteFace& face = channel->write_face();
@@ -205,13 +230,34 @@ Result<ChannelInfo> Broker::TruncateChannel(const std::string& name, MessageId t
           return Status::Ok();
         }
         face.record.truncated_through = mark;
-        face.record.truncated_at = options_.clock->WallMicros();
+        now = options_.clock->WallMicros();
+        face.record.truncated_at = now;
         group->changes.emplace_back(storage::PutChannel{face.record});
         return Status::Ok();
       },
       [&] {
-        if (mark > 0) channel->PublishTruncation(mark);
+        if (mark > 0) channel->PublishTruncation(mark, now);
       }));
+  if (mark > 0) sweeper_->Kick();
+  return InfoOf(*channel);
+}
+
+Result<ChannelInfo> Broker::AlterChannel(const std::string& name,
+                                         const RetentionOverrides& retention) {
+  STRATA_RETURN_IF_ERROR(CheckRetention(name, retention));
+  STRATA_ASSIGN_OR_RETURN(const ChannelPtr channel, FindChannel(name));
+  ChannelOptions altered;
+  STRATA_RETURN_IF_ERROR(Commit(
+      [&](storage::WriteGroup* group) {
+        Channel::WriteFace& face = channel->write_face();
+        if (face.deleted) return ChannelNotFound(name);
+        face.record.options.retention = retention;
+        altered = face.record.options;
+        group->changes.emplace_back(storage::PutChannel{face.record});
+        return Status::Ok();
+      },
+      [&] { channel->PublishOptions(altered); }));
+  sweeper_->Kick();
   return InfoOf(*channel);
 }
 
@@ -239,6 +285,7 @@ Status Broker::DeleteChannel(const std::string& name) {
   // Whether a deletion that failed will have happened after a restart is open, and so is what its
   // readers would find.
   if (!status.ok() && channel != nullptr) channel->End(status);
+  if (status.ok()) sweeper_->Kick();
   return status;
 }
 
@@ -283,11 +330,7 @@ void Broker::NoteAcknowledged() {
 
 BrokerStats Broker::Stats() const {
   BrokerStats stats;
-  std::vector<ChannelPtr> channels;
-  {
-    MutexLock lock(channels_mu_);
-    for (const auto& [name, channel] : channels_) channels.push_back(channel);
-  }
+  const std::vector<ChannelPtr> channels = AllChannels();
   stats.channels = channels.size();
   for (const ChannelPtr& channel : channels) stats.subscriptions += channel->Subscriptions().size();
   stats.readers = shared_->readers.load(std::memory_order_relaxed);
@@ -298,6 +341,9 @@ BrokerStats Broker::Stats() const {
   stats.storage_reads = shared_->storage_reads.load(std::memory_order_relaxed);
   stats.pending_bytes = pending_bytes_.load(std::memory_order_relaxed);
   stats.tail_cache_bytes = shared_->cache.bytes();
+  stats.swept = sweeper_->counters();
+  stats.space_state = budget_.state();
+  if (options_.disk_budget > 0) stats.space_marks = budget_.marks();
   return stats;
 }
 

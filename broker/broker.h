@@ -34,6 +34,8 @@
 #include "broker/options.h"
 #include "broker/reader.h"
 #include "broker/types.h"
+#include "retention/disk_budget.h"
+#include "retention/sweeper.h"
 #include "storage/log_store.h"
 
 namespace strata::broker {
@@ -70,6 +72,8 @@ class Broker {
   // never moved back. Returns the info afterwards. Exact for readers at once; the space is given
   // back later.
   Result<ChannelInfo> TruncateChannel(const std::string& name, MessageId through);
+  // Replaces the channel's own retention rules; what is not set follows the broker's again.
+  Result<ChannelInfo> AlterChannel(const std::string& name, const RetentionOverrides& retention);
   // The name is free afterwards. Readers and consumers of the channel get CHANNEL_DELETED.
   Status DeleteChannel(const std::string& name);
 
@@ -116,8 +120,22 @@ class Broker {
   Status Acknowledge(const std::string& channel, const std::string& subscription,
                      MessageId through);
 
+  // --- Space ---
+  // Where the space of a channel goes, or of all by name if `channel` is empty.
+  Result<std::vector<ChannelSpaceInfo>> DescribeSpace(const std::string& channel) const;
+  // Removes what may go and gives its space back, now, on the calling thread; it happens by itself
+  // every few seconds.
+  Status Sweep();
+  // Rewrites the strata for which it is due, now, on the calling thread; that, too, happens by itself.
+  Status RewriteDue();
+  // Rewrites every stratum that is not yet as small as it can be, in the background.
+  CompactionInfo StartCompaction();
+  CompactionInfo DescribeCompaction() const;
+
   // --- State ---
   BrokerStats Stats() const;
+  // Of Stats(), without its cost: to be asked often.
+  retention::SpaceState space_state() const { return budget_.state(); }
   Status failure() const;  // OK, or why the store stopped writing (fail-stop)
   const BrokerOptions& options() const { return options_; }
   const std::string& store_id() const { return store_id_; }
@@ -147,6 +165,15 @@ class Broker {
   Result<storage::SubscriptionRecord> NewSubscription(const ChannelPtr& channel,
                                                       const std::string& subscription,
                                                       const StartPosition& start);
+
+  // --- Retention (sweep.cc) ---
+  class Swept;  // the sweeper's view of this broker
+  void StartSweeping();
+  retention::Rules RulesOf(const Channel& channel) const;
+  retention::ChannelView ViewOf(const Channel& channel) const;
+  std::vector<ChannelPtr> AllChannels() const;
+  // DISK_FULL if the store's disk budget does not allow for so many bytes.
+  Status AdmitToDisk(uint64_t bytes);
 
   // --- Maintenance ---
   void AddChangedCursors(storage::WriteGroup* group);  // write role: the committer's rider
@@ -181,6 +208,11 @@ class Broker {
   std::atomic<uint64_t> batches_appended_{0};
 
   std::unique_ptr<Committer> committer_;
+
+  retention::DiskBudget budget_;
+  Mutex measure_mu_;  // held while the disk is measured for an append
+  std::unique_ptr<retention::SweptLog> swept_;
+  std::unique_ptr<retention::Sweeper> sweeper_;
 
   Mutex close_mu_;  // held for all of Close(); before every other
   Mutex maintenance_mu_;

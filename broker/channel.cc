@@ -14,17 +14,24 @@ Status SubscriptionGone(const std::string& channel, const std::string& name) {
                 "the subscription '" + name + "' of channel '" + channel + "' was deleted");
 }
 
+// REQUIRES: the channel's mu_.
+retention::CursorView ViewOf(const Subscription& subscription) {
+  const SubscriptionRecord& record = subscription.record;
+  return {record.name, record.cursor, record.active_at, !subscription.holder.empty()};
+}
+
 }  // namespace
 
 Channel::Channel(const storage::RecoveredChannel& recovered, std::optional<MessageId> oldest)
     : number_(recovered.record.number),
       name_(recovered.record.name),
-      options_(recovered.record.options),
       created_at_(recovered.record.created_at),
       lost_(recovered.record.lost),
+      options_(recovered.record.options),
       next_id_(recovered.next_id),
       last_append_time_(recovered.last_append_time),
-      truncated_through_(recovered.record.truncated_through) {
+      truncated_through_(recovered.record.truncated_through),
+      marks_({{recovered.record.truncated_through, recovered.record.truncated_at}}) {
   write_.record = recovered.record;
   write_.next_id = recovered.next_id;
   write_.last_append_time = recovered.last_append_time;
@@ -71,15 +78,75 @@ void Channel::PublishAppend(MessageId next_id, TimeMicros append_time) {
   Wake(std::move(wakes));
 }
 
-void Channel::PublishTruncation(MessageId through) {
+void Channel::PublishTruncation(MessageId through, TimeMicros now) {
   Wakes wakes;
   {
     MutexLock lock(mu_);
     truncated_through_ = through;
+    // So many as a grace of some minutes needs; beyond it every second one has to do.
+    constexpr size_t kMaxMarks = 256;
+    if (marks_.size() == kMaxMarks) {
+      for (size_t i = 0; i < kMaxMarks / 2; ++i) marks_[i] = marks_[2 * i];
+      marks_.resize(kMaxMarks / 2);
+    }
+    marks_.push_back({through, now});
     first_available_ = std::max(first_available_, through + 1);
     wakes.swap(waiters_);
   }
   Wake(std::move(wakes));
+}
+
+void Channel::PublishTrim(MessageId first_available) {
+  Wakes wakes;
+  {
+    MutexLock lock(mu_);
+    first_available_ = std::max(first_available_, first_available);
+    wakes.swap(waiters_);
+  }
+  Wake(std::move(wakes));
+}
+
+void Channel::PublishOptions(const ChannelOptions& options) {
+  MutexLock lock(mu_);
+  options_ = options;
+}
+
+RetentionOverrides Channel::retention() const {
+  MutexLock lock(mu_);
+  return options_.retention;
+}
+
+Channel::TruncationMark Channel::TruncationInForce(int64_t grace, TimeMicros now,
+                                                   MessageId oldest) const {
+  MutexLock lock(mu_);
+  TruncationMark in_force = marks_.front();
+  for (const TruncationMark& mark : marks_) {
+    if (now - mark.at >= grace) in_force = mark;
+  }
+  if (in_force.through >= oldest) return in_force;
+  for (const TruncationMark& mark : marks_) {
+    if (mark.through >= oldest) return mark;
+  }
+  return in_force;
+}
+
+std::vector<retention::CursorView> Channel::Cursors() const {
+  MutexLock lock(mu_);
+  std::vector<retention::CursorView> cursors;
+  for (const auto& [name, subscription] : subscriptions_) cursors.push_back(ViewOf(*subscription));
+  return cursors;
+}
+
+MessageId Channel::EligibleEnd(const retention::Rules& rules, TimeMicros now) {
+  retention::ChannelView view;
+  view.rules = rules;
+  MutexLock lock(mu_);
+  for (const auto& [name, subscription] : write_.subscriptions) {
+    if (subscription->frozen > 0) return 0;
+    view.cursors.push_back(ViewOf(*subscription));
+  }
+  // Never what is not published: a message that is not acknowledged yet is not retention's.
+  return std::min(retention::EligibleEnd(view, now), next_id_);
 }
 
 void Channel::BeginDeletion() {

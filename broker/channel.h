@@ -25,6 +25,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "broker/types.h"
+#include "retention/policy.h"
 #include "storage/records.h"
 
 namespace strata::broker {
@@ -76,9 +77,28 @@ class Channel {
   // The recorded LOST hole that contains `id`, or the first one after it; none: last < first.
   Gap LostAtOrAfter(MessageId id) const;
 
+  // --- Retention ---
+  std::vector<retention::CursorView> Cursors() const;
+  RetentionOverrides retention() const;
+  // The newest truncation mark that was set `grace` microseconds before `now` or earlier: a channel
+  // that is truncated again and again would otherwise begin its grace anew each time. If that does
+  // not reach `oldest`, the first one that does, though its grace lasts. After a restart only the last
+  // mark is known.
+  struct TruncationMark {
+    MessageId through = 0;
+    TimeMicros at = 0;
+  };
+  TruncationMark TruncationInForce(int64_t grace, TimeMicros now, MessageId oldest) const;
+  // The write role's: how far policy and cursors let pages go now, with every subscription that is
+  // being created; 0 while a seek is on its way.
+  MessageId EligibleEnd(const retention::Rules& rules, TimeMicros now);
+
   // --- Publishing: in commit order, by the role that completes groups ---
   void PublishAppend(MessageId next_id, TimeMicros append_time);
-  void PublishTruncation(MessageId through);
+  void PublishTruncation(MessageId through, TimeMicros now);
+  // Retention took what lies below `first_available`.
+  void PublishTrim(MessageId first_available);
+  void PublishOptions(const ChannelOptions& options);
   // The write role's, before the deletion is written; End() follows, whatever becomes of it.
   void BeginDeletion();
   // Nothing more will come; the first status stays.
@@ -129,17 +149,19 @@ class Channel {
 
   const ChannelNumber number_;
   const std::string name_;
-  const ChannelOptions options_;
   const TimeMicros created_at_;
   const std::vector<Gap> lost_;
 
   WriteFace write_;
 
   mutable Mutex mu_;
+  ChannelOptions options_ STRATA_GUARDED_BY(mu_);
   MessageId first_available_ STRATA_GUARDED_BY(mu_);
   MessageId next_id_ STRATA_GUARDED_BY(mu_);
   TimeMicros last_append_time_ STRATA_GUARDED_BY(mu_);
   MessageId truncated_through_ STRATA_GUARDED_BY(mu_);
+  std::vector<TruncationMark> marks_
+      STRATA_GUARDED_BY(mu_);  // ascending; readers go by the last one
   bool deleting_ STRATA_GUARDED_BY(mu_) = false;
   Status end_status_ STRATA_GUARDED_BY(mu_);
   Wakes waiters_ STRATA_GUARDED_BY(mu_);

@@ -202,9 +202,6 @@ Result<Config> Loader::Finish() {
     }
     return Status(Reason::INVALID_CONFIG, text);
   }
-  for (const ConfigKey& key : ConfigKeys()) {
-    if (!key.enforced && set_.contains(key.name)) config_.not_enforced.push_back(key.name);
-  }
   return std::move(config_);
 }
 
@@ -233,15 +230,6 @@ Result<Config> LoadConfig(const std::string& path, const std::vector<std::string
   return loader.Finish();
 }
 
-std::string NotEnforcedWarning(const Config& config) {
-  if (config.not_enforced.empty()) return "";
-  return fmt::format(
-      "{} {} set, and this version does not act upon {} yet: it removes no message of its own "
-      "accord, so watch the free disk space",
-      fmt::join(config.not_enforced, ", "), config.not_enforced.size() == 1 ? "is" : "are",
-      config.not_enforced.size() == 1 ? "it" : "them");
-}
-
 std::string DefaultConfigFile() {
   std::string out =
       "# The settings of stratad and of embedded brokers. Every key is here with its default; a "
@@ -256,9 +244,7 @@ std::string DefaultConfigFile() {
       if (!first) out += "\n";
       first = false;
       out += Wrap(key.doc, "  #") + Wrap("Takes " + key.values + ".", "  #");
-      if (!key.enforced) out += Wrap("Checked, but without effect in this version.", "  #");
-      const std::string line = key.name.substr(section.name.size() + 1) + ": " + key.default_text;
-      out += (key.enforced ? "  " : "  # ") + line + "\n";
+      out += "  " + key.name.substr(section.name.size() + 1) + ": " + key.default_text + "\n";
     }
   }
   return out;

@@ -43,30 +43,12 @@ struct MonitorSettings {
   uint64_t log_size_limit = 0;
 };
 
-enum class RetentionPolicy : uint8_t { kAcked, kLimits, kTruncated };
-
-// Read and checked, but not acted upon by this version: it deletes nothing of its own accord.
-struct RetentionSettings {
-  int64_t time_minutes = 0;  // -1: off, as are the next two
-  int64_t size_mb = 0;
-  int64_t max_messages = 0;
-  std::chrono::seconds compaction_interval{0};
-  RetentionPolicy policy = RetentionPolicy::kAcked;
-  std::chrono::microseconds truncate_grace{0};
-  std::chrono::microseconds subscription_expiry{0};  // 0: off
-};
-
 struct Config {
   storage::StoreOptions store;
   BrokerOptions broker;
   ServerSettings server;
   HttpSettings http;
   MonitorSettings monitor;
-  RetentionSettings retention;
-
-  // Keys that were set although this version does not act upon them yet, in the table's order. Who
-  // opens a store with this says so once, in the log: see NotEnforcedWarning.
-  std::vector<std::string> not_enforced;
 };
 
 // The settings of the YAML file at `path`, or the defaults if `path` is empty, with `overrides`
@@ -74,9 +56,6 @@ struct Config {
 // each line: where (file:line or the override), the key, the reason, and for an unknown key the
 // nearest known one.
 Result<Config> LoadConfig(const std::string& path, const std::vector<std::string>& overrides);
-
-// The line for the log if config.not_enforced is not empty, else "".
-std::string NotEnforcedWarning(const Config& config);
 
 // What conf/strata.yaml has to contain: every key with its documentation and default. A test keeps
 // the file equal to it.

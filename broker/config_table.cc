@@ -10,6 +10,7 @@
 
 #include "broker/config_values.h"
 #include "broker/memory_limit.h"
+#include "broker/space_plan.h"
 
 namespace strata::broker {
 namespace {
@@ -21,6 +22,7 @@ constexpr uint64_t kTiB = kGiB << 10;
 constexpr int64_t kMaxInteger = std::numeric_limits<int64_t>::max();
 constexpr Micros kMillisecond{1000};
 constexpr Micros kSecond{1'000'000};
+constexpr Micros kMinute{60'000'000};
 constexpr Micros kDay{86'400'000'000};
 
 using Setter = std::function<Status(const std::string& text, Config* config)>;
@@ -162,6 +164,7 @@ Kind CompressionTypes() {
   };
   return {"2 to 7 numbers, each 0 (none) or 7 (zstd)",
           MakeSetter<std::vector<int>>(parse, [](Config& c, std::vector<int> types) {
+            c.broker.sweeper.compresses = types.back() != types.front();
             c.store.compression_types = std::move(types);
           })};
 }
@@ -172,19 +175,28 @@ Kind Expiry() {
     return ParseDuration(text, Micros{0}, kSecond, 3650 * kDay);
   };
   return {"off, or 1s to 3650d", MakeSetter<Micros>(parse, [](Config& c, Micros expiry) {
-            c.retention.subscription_expiry = expiry;
+            c.broker.retention.subscription_expiry = expiry.count();
           })};
 }
 
-ConfigKey Row(std::string name, std::string default_text, Kind kind, std::string doc) {
-  return {std::move(name),    std::move(default_text), std::move(kind.values), std::move(doc), true,
-          std::move(kind.set)};
+// limits.maxFileStore: a store needs some room before it can be useful, and 0 means something else.
+Kind FileStore() {
+  const auto parse = [](const std::string& text) -> Result<uint64_t> {
+    STRATA_ASSIGN_OR_RETURN(const uint64_t bytes, ParseBytes(text, 0, 1024 * kTiB));
+    if (bytes == 0 || bytes >= kMinFileStore) return bytes;
+    return Status(Reason::INVALID_CONFIG,
+                  fmt::format("'{}' is too little for a store; give it {} or more, or 0 for what "
+                              "it holds at the start and 80 % of what is free then",
+                              text, FormatBytes(kMinFileStore)));
+  };
+  return {fmt::format("bytes, 0 or {} to {}; 64MiB and the like are understood",
+                      FormatBytes(kMinFileStore), FormatBytes(1024 * kTiB)),
+          MakeSetter<uint64_t>(parse, [](Config& c, uint64_t v) { c.store.max_file_store = v; })};
 }
 
-ConfigKey NotYet(std::string name, std::string default_text, Kind kind, std::string doc) {
-  ConfigKey key = Row(std::move(name), std::move(default_text), std::move(kind), std::move(doc));
-  key.enforced = false;
-  return key;
+ConfigKey Row(std::string name, std::string default_text, Kind kind, std::string doc) {
+  return {std::move(name), std::move(default_text), std::move(kind.values), std::move(doc),
+          std::move(kind.set)};
 }
 
 void AddRocksmq(std::vector<ConfigKey>* keys) {
@@ -200,49 +212,74 @@ void AddRocksmq(std::vector<ConfigKey>* keys) {
   keys->push_back(
       Row("rocksmq.rocksmqPageSize", "67108864",
           Bytes(64 * kKiB, 16 * kGiB, [](Config& c, uint64_t bytes) { c.store.page_size = bytes; }),
-          "A page, the unit in which old messages will be removed, closes at this many "
-          "bytes. Smaller pages follow retention more closely and cost memory for the "
-          "index."));
-  keys->push_back(NotYet("rocksmq.retentionTimeInMinutes", "4320",
-                         Integer(-1, kMaxInteger / 60'000'000, "minutes, or -1 for off",
-                                 [](Config& c, int64_t v) { c.retention.time_minutes = v; }),
-                         "A page may go when its newest message is older than this."));
-  keys->push_back(NotYet("rocksmq.retentionSizeInMB", "8192",
-                         Integer(-1, kMaxInteger >> 20, "MiB, or -1 for off",
-                                 [](Config& c, int64_t v) { c.retention.size_mb = v; }),
-                         "A page may go when its channel holds more than this without it."));
-  keys->push_back(NotYet("rocksmq.compactionInterval", "86400",
-                         Duration(kSecond, kSecond, 3650 * kDay,
-                                  [](Config& c, Micros v) {
-                                    c.retention.compaction_interval =
-                                        std::chrono::duration_cast<std::chrono::seconds>(v);
-                                  }),
-                         "How long a stratum that is no longer written stays as it is before it is "
-                         "rewritten with the last level's compression."));
+          "A page, the unit in which old messages are removed, closes at this many bytes of one "
+          "channel. Smaller pages follow the retention rules more closely and cost about 100 bytes "
+          "of memory each; with a small limits.maxFileStore they are made smaller by themselves."));
+  keys->push_back(Row(
+      "rocksmq.retentionTimeInMinutes", "4320",
+      Integer(-1, kMaxInteger / kMinute.count(), "minutes, or -1 for off",
+              [](Config& c, int64_t v) {
+                c.broker.retention.retention_time = v == -1 ? kNoLimit : v * kMinute.count();
+              }),
+      "The time rule: a page goes when its newest message was appended longer ago than this, and "
+      "retention.policy lets it go. Time counts from the append, not from the acknowledgement as "
+      "in RocksMQ. A channel can have its own."));
+  keys->push_back(
+      Row("rocksmq.retentionSizeInMB", "8192",
+          Integer(-1, kMaxInteger >> 20, "MiB per channel, or -1 for off",
+                  [](Config& c, int64_t v) {
+                    c.broker.retention.retention_size = v == -1 ? kNoLimit : v << 20;
+                  }),
+          "The size rule: the oldest page goes when its channel holds more than this without it, "
+          "and retention.policy lets it go. It counts each channel for itself, so a hundred "
+          "channels may hold a hundred times as much; limits.maxFileStore bounds them together. A "
+          "channel can have its own."));
+  keys->push_back(
+      Row("rocksmq.compactionInterval", "86400",
+          Duration(kSecond, kSecond, 3650 * kDay,
+                   [](Config& c, Micros v) { c.broker.sweeper.compaction_interval = v; }),
+          "How long a stratum that is no longer written stays as it is before it is rewritten with "
+          "the last level's compression. Counted from when it was sealed, across restarts. One "
+          "that is more than half garbage is rewritten earlier. The disk shrinks without this: "
+          "strata whose messages are all gone are dropped within seconds."));
   keys->push_back(
       Row("rocksmq.compressionTypes", "[0, 0, 7, 7, 7]", CompressionTypes(),
           "The compression of each level of RocksDB. New strata are written at the first "
-          "level; rewritten ones go to the last."));
+          "level; rewritten ones go to the last. Where the two are equal nothing is rewritten for "
+          "compression, only to get rid of garbage."));
 }
 
 void AddRetention(std::vector<ConfigKey>* keys) {
-  keys->push_back(NotYet(
+  keys->push_back(Row(
       "retention.policy", "acked",
       Choice({"acked", "limits", "truncated"},
-             [](Config& c, size_t i) { c.retention.policy = static_cast<RetentionPolicy>(i); }),
-      "Which pages the rules may take: those that every subscription has "
-      "acknowledged, every page, or none but truncated ones."));
-  keys->push_back(
-      NotYet("retention.maxMsgs", "-1",
-             Integer(-1, kMaxInteger, "messages, or -1 for off",
-                     [](Config& c, int64_t v) { c.retention.max_messages = v; }),
-             "A page may go when its channel holds more messages than this without it."));
-  keys->push_back(NotYet("retention.truncateGrace", "0",
-                         Duration(Micros{0}, Micros{0}, 3650 * kDay,
-                                  [](Config& c, Micros v) { c.retention.truncate_grace = v; }),
-                         "How long truncated messages keep their place on disk."));
-  keys->push_back(NotYet("retention.subscriptionExpiry", "off", Expiry(),
-                         "A subscription that was idle for this long no longer holds pages back."));
+             [](Config& c, size_t i) {
+               constexpr RetentionPolicy kPolicies[] = {
+                   RetentionPolicy::kAcked, RetentionPolicy::kLimits, RetentionPolicy::kTruncated};
+               c.broker.retention.policy = kPolicies[i];
+             }),
+      "Which pages the rules for time, size and count, and a disk that runs full, may take. acked: "
+      "those that every subscription has acknowledged, and every page of a channel without "
+      "subscriptions. limits: every page, read or not. truncated: none, only a truncation frees "
+      "space. Truncated messages go under each of them. A channel can have its own."));
+  keys->push_back(Row(
+      "retention.maxMsgs", "-1",
+      Integer(-1, kMaxInteger, "messages per channel, or -1 for off",
+              [](Config& c, int64_t v) { c.broker.retention.max_messages = v; }),
+      "The count rule: the oldest page goes when its channel holds more messages than this without "
+      "it, and retention.policy lets it go. A channel can have its own."));
+  keys->push_back(Row(
+      "retention.truncateGrace", "0",
+      Duration(Micros{0}, Micros{0}, 3650 * kDay,
+               [](Config& c, Micros v) { c.broker.retention.truncate_grace = v.count(); }),
+      "How long truncated messages keep their place on disk. Readers do not see them any more in "
+      "either case. It counts from the last truncation of the channel, each one begins it anew: "
+      "where truncations are frequent it has to be shorter than the time between two of them."));
+  keys->push_back(Row(
+      "retention.subscriptionExpiry", "off", Expiry(),
+      "A subscription that nobody was attached to and that was neither acknowledged nor sought for "
+      "this long no longer holds pages back under policy acked. It stays, and counts again as soon "
+      "as it is used; what went meanwhile is told to its consumer as a TRIMMED gap."));
 }
 
 void AddDurability(std::vector<ConfigKey>* keys) {
@@ -281,11 +318,15 @@ void AddLimits(std::vector<ConfigKey>* keys) {
           "The same of all appends together. Streams wait beyond it, single appends are "
           "refused with BACK_PRESSURE. It is the largest part of the server's memory at "
           "full load."));
-  keys->push_back(
-      NotYet("limits.maxFileStore", "0",
-             Bytes(0, 1024 * kTiB, [](Config& c, uint64_t v) { c.store.max_file_store = v; }),
-             "The most that everything in the store's directory may take on disk. 0 is "
-             "what it takes at start and 80 % of what is free then."));
+  keys->push_back(Row(
+      "limits.maxFileStore", "0", FileStore(),
+      "The most that everything in the store's directory may take on disk, the log and files that "
+      "wait for their deletion included. 0 is what the store holds at the start and 80 % of what "
+      "is free then. Above 85 % of it, or less of a small one, the oldest pages that "
+      "retention.policy lets go are removed early. Two write buffers and one stratum before its "
+      "end appends are refused with DISK_FULL, and accepted again 5 % below that; everything else "
+      "goes on. A small one makes pages, strata and the write buffer smaller: none is above a "
+      "sixteenth of it."));
   keys->push_back(
       Row("limits.tailCache", "32MiB",
           Bytes(0, kTiB, [](Config& c, uint64_t v) { c.broker.tail_cache = v; }),
@@ -295,7 +336,8 @@ void AddLimits(std::vector<ConfigKey>* keys) {
       Row("limits.writeBuffer", "64MiB",
           Bytes(kMiB, 64 * kGiB, [](Config& c, uint64_t v) { c.store.write_buffer = v; }),
           "Memory for messages that are in the log but not yet in a table file. The log "
-          "holds at most four times as much."));
+          "holds at most four times as much on disk, and twice as much of limits.maxFileStore is "
+          "kept free from appends, for making room."));
 }
 
 void AddServer(std::vector<ConfigKey>* keys) {
@@ -336,7 +378,7 @@ void AddServer(std::vector<ConfigKey>* keys) {
 void AddMonitor(std::vector<ConfigKey>* keys) {
   keys->push_back(Row("http.address", "127.0.0.1",
                       Address([](Config& c, std::string v) { c.http.address = std::move(v); }),
-                      "Where /healthz and /readyz are served; none turns them off."));
+                      "Where /healthz, /readyz and /metrics are served; none turns them off."));
   keys->push_back(Row("http.port", "7471",
                       Port([](Config& c, int64_t v) { c.http.port = static_cast<int>(v); }),
                       "Its port."));
@@ -368,11 +410,11 @@ const std::vector<ConfigSection>& ConfigSections() {
        "The store. The names are those of Milvus; the rocksmq section of a milvus.yaml works here "
        "as "
        "it is."},
-      {"retention", "Which old messages may go."},
+      {"retention", "Which old messages may go. docs/retention.md explains it with examples."},
       {"durability", "What an acknowledgement promises."},
-      {"limits", "Sizes, and how much memory is used."},
+      {"limits", "Sizes, and how much memory and disk is used."},
       {"server", "How clients reach it."},
-      {"http", "Health for orchestrators and load balancers."},
+      {"http", "Health for orchestrators and load balancers, and metrics for Prometheus."},
       {"monitor", "The log."},
   };
   return sections;

@@ -17,7 +17,6 @@ struct ConfigKey {
   std::string default_text;  // as one would write it in the file; parsed like any other value
   std::string values;        // what it takes, for people
   std::string doc;           // what it does and when to change it; one paragraph
-  bool enforced;             // false: read and checked only (Config::not_enforced)
   // Checks `text` and puts it into the config, or returns the reason why not.
   std::function<Status(const std::string& text, Config* config)> set;
 };

@@ -13,8 +13,7 @@ namespace strata::broker {
 // A broker together with its store's directory; closing it marks the store's end as clean.
 // Two calls for one directory in one process share one broker (the options of the first count); the
 // last shared_ptr closes it. Errors are those of storage::Store::Open.
-Result<std::shared_ptr<Broker>> OpenBroker(const BrokerOptions& options,
-                                           const storage::StoreOptions& store);
+Result<std::shared_ptr<Broker>> OpenBroker(BrokerOptions options, storage::StoreOptions store);
 
 // Everything that `strata status` shows; uptime and resident memory are those of this process.
 BrokerStatus DescribeStatus(const Broker& broker);

@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/types.h"
+#include "retention/policy.h"
+#include "retention/sweeper.h"
 
 namespace strata::broker {
 
@@ -26,6 +28,16 @@ struct BrokerOptions {
   uint64_t tail_cache =
       32u << 20;  // limits.tailCache: the newest batches, kept for readers that keep up
   uint64_t group_bytes = 1u << 20;  // of the batches of a group, unless it is a single larger one
+
+  // --- Retention and space ---
+  // What channels without overrides follow; all rules are off here, conf/strata.yaml has defaults.
+  retention::Rules retention;
+  // When and how fast the sweeper works. Its clock and log are the broker's.
+  retention::SweeperOptions sweeper;
+  // Bytes that everything in the store's directory may take (limits.maxFileStore, resolved), and how
+  // many of them appends leave free: 2 x write buffer + one stratum. 0: unlimited.
+  uint64_t disk_budget = 0;
+  uint64_t disk_reserve = 0;
 
   // --- Injected; outlive the broker ---
   Clock* clock = Clock::System();

@@ -11,6 +11,7 @@
 #include "base/buffer.h"
 #include "base/status.h"
 #include "base/types.h"
+#include "retention/sweeper.h"
 #include "storage/records.h"
 
 namespace strata::broker {
@@ -48,6 +49,9 @@ struct BrokerStats {
   uint64_t storage_reads = 0;  // reads that went to storage
   uint64_t pending_bytes = 0;  // appended, not yet acknowledged
   uint64_t tail_cache_bytes = 0;
+  retention::SweeperCounters swept;
+  retention::SpaceState space_state = retention::SpaceState::kNormal;
+  retention::Marks space_marks;  // zero: no budget
 };
 
 }  // namespace strata::broker

@@ -145,9 +145,6 @@ ExitCode CheckConfig(const DaemonOptions& options) {
     Complain(config.status());
     return kExitUsage;
   }
-  if (const std::string warning = NotEnforcedWarning(*config); !warning.empty()) {
-    fmt::print(stderr, "stratad: warning: {}\n", warning);
-  }
   fmt::print("the configuration is correct\n");
   return kExitOk;
 }
@@ -166,12 +163,10 @@ ExitCode RunDaemon(const DaemonOptions& options) {
   const Logger log = *opened;
   log.Info("stratad {} starts; store {}, {} open files allowed", STRATA_VERSION, config->store.path,
            RaiseOpenFileLimit());
-  if (const std::string warning = NotEnforcedWarning(*config); !warning.empty()) {
-    log.Warning("{}", warning);
-  }
   config->broker.log = log;
   config->store.log = log;
   config->store.accept_loss = options.accept_loss;
+  config->store.quarantine = options.quarantine;
 
   Server server(*config, log);
   if (const Status status = server.StartHttp(); !status.ok()) {

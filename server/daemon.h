@@ -9,7 +9,8 @@ namespace strata::server {
 struct DaemonOptions {
   std::string config;            // a file, or empty for the defaults
   std::vector<std::string> set;  // "key=value"
-  bool accept_loss = false;
+  bool accept_loss = false;      // open although acknowledged messages are missing
+  bool quarantine = false;       // open although a stratum cannot be: what it held is gone
 };
 
 // What the process ends with.

@@ -20,6 +20,10 @@ int main(int argc, char** argv) {
   app.add_flag("--check-config", check, "Check the settings and exit");
   app.add_flag("--accept-loss", options.accept_loss,
                "Open the store although acknowledged messages are missing; ids go on 2^32 higher");
+  app.add_flag(
+      "--quarantine", options.quarantine,
+      "Open the store although a stratum cannot be opened; what it held is gone, its files are "
+      "kept aside");
   app.set_version_flag("--version", "stratad " STRATA_VERSION);
   app.footer(
       "Signals: SIGTERM and SIGINT drain and end, a second one hastens; SIGHUP takes over the log "

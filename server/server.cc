@@ -16,6 +16,7 @@
 #include "server/http.h"
 #include "server/listen.h"
 #include "server/log_service.h"
+#include "server/metrics.h"
 
 namespace strata::server {
 namespace {
@@ -57,13 +58,16 @@ struct Server::Grpc {
 };
 
 Server::Server(broker::Config config, Logger log)
-    : config_(std::move(config)), log_(log), health_(std::make_shared<Health>(log)) {}
+    : config_(std::move(config)),
+      log_(log),
+      health_(std::make_shared<Health>(log)),
+      metrics_(std::make_shared<Metrics>()) {}
 
 Server::~Server() { Stop(); }
 
 Status Server::StartHttp() {
   if (config_.http.address.empty() || http_) return Status();
-  STRATA_ASSIGN_OR_RETURN(http_, HttpServer::Start(config_.http, health_));
+  STRATA_ASSIGN_OR_RETURN(http_, HttpServer::Start(config_.http, health_, metrics_));
   return Status();
 }
 
@@ -107,6 +111,7 @@ Status Server::Start(std::shared_ptr<broker::Broker> broker) {
   }
   if (tcp) addresses_.push_back(FormatAddress(settings.address, port));
   if (!settings.unix_socket.empty()) addresses_.push_back("unix:" + settings.unix_socket);
+  metrics_->Serve(broker);
   health_->Serve(std::move(broker), started->server->GetHealthCheckService());
   grpc_ = std::move(started);
   return Status();
@@ -140,6 +145,7 @@ void Server::Stop() {
     grpc_->context->consumers.WaitUntilEmpty(deadline);
   }
   health_->Stop();
+  metrics_->Stop();
   if (grpc_) {
     grpc_->server.reset();
     grpc_->context->Retire();

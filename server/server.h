@@ -7,7 +7,8 @@
 //   server.Drain(std::chrono::seconds(10));
 //   server.Stop();                          // the broker is still open, and its owner's to close
 //
-// Services: strata.v1.Log and strata.v1.Admin, gRPC health (health.h) and reflection.
+// Services: strata.v1.Log and strata.v1.Admin, gRPC health (health.h) and reflection; over http
+// health and metrics (http.h).
 #pragma once
 
 #include <chrono>
@@ -24,6 +25,7 @@ namespace strata::server {
 
 class Health;
 class HttpServer;
+class Metrics;
 
 // Thread-safe where it says so; otherwise one thread at a time.
 class Server {
@@ -63,6 +65,7 @@ class Server {
   const broker::Config config_;
   const Logger log_;
   const std::shared_ptr<Health> health_;
+  const std::shared_ptr<Metrics> metrics_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<Grpc> grpc_;
   std::vector<std::string> addresses_;

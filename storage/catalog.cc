@@ -6,6 +6,7 @@
 #include <array>
 #include <memory>
 
+#include "base/utf8.h"
 #include "storage/catalog.pb.h"
 #include "storage/codec.h"
 #include "storage/rocks.h"
@@ -67,6 +68,23 @@ bool Parse(std::string_view value, Row* row) {
 }
 
 // Each parser returns nullptr or what is wrong.
+const char* ParseRetention(const catalog::ChannelRow& row, RetentionOverrides* retention) {
+  if (row.has_retention_policy()) {
+    if (row.retention_policy() < 1 || row.retention_policy() > 3) {
+      return "a channel row with an unknown retention policy";
+    }
+    retention->policy = static_cast<RetentionPolicy>(row.retention_policy());
+  }
+  if (row.has_retention_time()) retention->retention_time = row.retention_time();
+  if (row.has_retention_size()) retention->retention_size = row.retention_size();
+  if (row.has_max_messages()) retention->max_messages = row.max_messages();
+  for (const auto& limit :
+       {retention->retention_time, retention->retention_size, retention->max_messages}) {
+    if (limit && *limit < kNoLimit) return "a channel row with an impossible retention rule";
+  }
+  return nullptr;
+}
+
 const char* ParseRun(std::string_view value, Catalog* catalog) {
   catalog::RunRow row;
   if (!Parse(value, &row) || row.state() == catalog::RunRow::STATE_UNSET || row.sync_policy() < 1 ||
@@ -98,6 +116,7 @@ const char* ParseChannel(std::string_view key, std::string_view value, Catalog* 
       channel.next_id < channel.options.first_id) {
     return "a channel row with impossible values";
   }
+  if (const char* wrong = ParseRetention(row, &channel.options.retention)) return wrong;
   catalog->channels.push_back(std::move(channel));
   return nullptr;
 }
@@ -132,7 +151,8 @@ const char* ParsePage(std::string_view key, std::string_view value, Catalog* cat
 const char* ParseStratum(std::string_view key, std::string_view value, Catalog* catalog) {
   catalog::StratumRow row;
   if (key.size() != kStratumKeyBytes || !Parse(value, &row)) return "not a stratum row";
-  catalog->strata.push_back({GetBigEndian32(&key[1]), row.created_at(), row.sealed_at()});
+  catalog->strata.push_back(
+      {GetBigEndian32(&key[1]), row.created_at(), row.sealed_at(), row.quarantined()});
   return nullptr;
 }
 
@@ -288,6 +308,11 @@ void CatalogWriter::PutChannel(rocksdb::WriteBatch* batch, const ChannelRecord& 
     lost->set_first(gap.first);
     lost->set_last(gap.last);
   }
+  const RetentionOverrides& retention = channel.options.retention;
+  if (retention.policy) row.set_retention_policy(static_cast<uint32_t>(*retention.policy));
+  if (retention.retention_time) row.set_retention_time(*retention.retention_time);
+  if (retention.retention_size) row.set_retention_size(*retention.retention_size);
+  if (retention.max_messages) row.set_max_messages(*retention.max_messages);
   row.SerializeToString(&value_);
   Put(batch, AsView(ChannelKey(kChannelRow, channel.number)), value_);
 }
@@ -317,8 +342,14 @@ void CatalogWriter::PutStratum(rocksdb::WriteBatch* batch, const StratumRecord& 
   catalog::StratumRow row;
   row.set_created_at(stratum.created_at);
   row.set_sealed_at(stratum.sealed_at);
+  // A row with other text could not be read back.
+  row.set_quarantined(ToValidUtf8(stratum.quarantined));
   row.SerializeToString(&value_);
   Put(batch, AsView(StratumKey(stratum.number)), value_);
+}
+
+void CatalogWriter::DeleteStratum(rocksdb::WriteBatch* batch, uint32_t number) {
+  Delete(batch, AsView(StratumKey(number)));
 }
 
 void CatalogWriter::PutSubscription(rocksdb::WriteBatch* batch,

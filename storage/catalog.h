@@ -35,7 +35,8 @@ inline constexpr uint32_t kStoreFormat = 1;
 struct StratumRecord {
   uint32_t number = 0;
   TimeMicros created_at = 0;
-  TimeMicros sealed_at = 0;  // 0: the newest
+  TimeMicros sealed_at = 0;      // 0: the one being written
+  std::string quarantined = {};  // why it is; empty: it is not
 };
 
 struct RunRecord {
@@ -91,6 +92,7 @@ class CatalogWriter {
   void PutPage(rocksdb::WriteBatch* batch, ChannelNumber channel, const Page& page);
   void DeletePage(rocksdb::WriteBatch* batch, ChannelNumber channel, MessageId first);
   void PutStratum(rocksdb::WriteBatch* batch, const StratumRecord& stratum);
+  void DeleteStratum(rocksdb::WriteBatch* batch, uint32_t number);
   void PutSubscription(rocksdb::WriteBatch* batch, const SubscriptionRecord& subscription);
   void DeleteSubscription(rocksdb::WriteBatch* batch, ChannelNumber channel, std::string_view name);
 

@@ -39,8 +39,8 @@ IOStatus Refused() {
 class Guard {
  public:
   // `hide`: failures are reported as success, because the caller learns of them from the latch.
-  Guard(std::shared_ptr<FailLatch> latch, std::string path, bool hide)
-      : latch_(std::move(latch)), path_(std::move(path)), hide_(hide) {}
+  Guard(std::shared_ptr<FailLatch> latch, std::string path, bool hide, OnFailure on_failure)
+      : latch_(std::move(latch)), path_(std::move(path)), hide_(hide), on_failure_(on_failure) {}
 
   bool failed() const { return latch_->failed(); }
 
@@ -48,7 +48,7 @@ class Guard {
   IOStatus operator()(const char* what, Call&& call) {
     if (latch_->failed()) return Answer(Refused());
     IOStatus status = call();
-    if (status.ok()) return status;
+    if (status.ok() || on_failure_ == OnFailure::kReport) return status;
     std::string text = std::string(what) + " " + path_ + ": " + status.ToString();
     if (status.IsNoSpace()) text += "; free space on this file system, then restart";
     latch_->Fail(text);
@@ -62,6 +62,7 @@ class Guard {
   const std::shared_ptr<FailLatch> latch_;
   const std::string path_;
   const bool hide_;
+  const OnFailure on_failure_;
 };
 
 class LatchedWritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
@@ -182,8 +183,11 @@ class HeldLock final : public rocksdb::FileLock {};
 class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
  public:
   LatchedFileSystem(std::shared_ptr<rocksdb::FileSystem> base, std::shared_ptr<FailLatch> latch,
-                    std::string held_lock)
-      : FileSystemWrapper(base), latch_(std::move(latch)), held_lock_(std::move(held_lock)) {}
+                    std::string held_lock, OnFailure on_failure)
+      : FileSystemWrapper(base),
+        latch_(std::move(latch)),
+        held_lock_(std::move(held_lock)),
+        on_failure_(on_failure) {}
 
   const char* Name() const override { return "StrataFileSystem"; }
 
@@ -294,10 +298,13 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
  private:
   // For what is done with an open file: failures of RocksDB's log are hidden, see the header.
   Guard ForFile(const std::string& path) const {
-    return Guard(latch_, path, /*hide=*/path.ends_with(".log"));
+    const bool hide = on_failure_ == OnFailure::kLatch && path.ends_with(".log");
+    return Guard(latch_, path, hide, on_failure_);
   }
   // For what is done by path, creating a log included: without the file there is nothing to pretend on.
-  Guard ForPath(std::string path) const { return Guard(latch_, std::move(path), /*hide=*/false); }
+  Guard ForPath(std::string path) const {
+    return Guard(latch_, std::move(path), /*hide=*/false, on_failure_);
+  }
 
   IOStatus SyncFolderOf(const std::string& path, const IOOptions& options, IODebugContext* dbg) {
     std::unique_ptr<rocksdb::FSDirectory> folder;
@@ -317,15 +324,17 @@ class LatchedFileSystem final : public rocksdb::FileSystemWrapper {
 
   const std::shared_ptr<FailLatch> latch_;
   const std::string held_lock_;
+  const OnFailure on_failure_;
 };
 
 }  // namespace
 
 std::shared_ptr<rocksdb::FileSystem> NewLatchedFileSystem(std::shared_ptr<rocksdb::FileSystem> base,
                                                           std::shared_ptr<FailLatch> latch,
-                                                          std::string held_lock) {
+                                                          std::string held_lock,
+                                                          OnFailure on_failure) {
   return std::make_shared<LatchedFileSystem>(std::move(base), std::move(latch),
-                                             std::move(held_lock));
+                                             std::move(held_lock), on_failure);
 }
 
 }  // namespace strata::storage

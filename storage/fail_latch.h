@@ -44,12 +44,19 @@ class FailLatch {
   Status status_ STRATA_GUARDED_BY(mu_);
 };
 
+// What a failure of a file operation means.
+enum class OnFailure {
+  kLatch,   // the store is done writing
+  kReport,  // the caller's business: scratch files that nothing depends on
+};
+
 // `base` with the latch in front of everything that changes files.
 //
 // `held_lock` is the path of a lock file that the store holds already, from before it looked at the directory until
 // after its last write: RocksDB gets a token for it instead of a second lock.
 std::shared_ptr<rocksdb::FileSystem> NewLatchedFileSystem(std::shared_ptr<rocksdb::FileSystem> base,
                                                           std::shared_ptr<FailLatch> latch,
-                                                          std::string held_lock);
+                                                          std::string held_lock,
+                                                          OnFailure on_failure = OnFailure::kLatch);
 
 }  // namespace strata::storage

@@ -66,7 +66,7 @@ Status SyncDirectory(rocksdb::FileSystem& fs, const std::string& path) {
   return FromRocks(status, "syncing the directory " + path);
 }
 
-uint64_t DiskUsage(rocksdb::FileSystem& fs, const std::string& path) {
+uint64_t DirectoryBytes(rocksdb::FileSystem& fs, const std::string& path) {
   bool exists = false;
   const auto names = ListDirectory(fs, path, &exists);
   if (!names.ok()) return 0;
@@ -75,7 +75,7 @@ uint64_t DiskUsage(rocksdb::FileSystem& fs, const std::string& path) {
     const std::string child = path + "/" + name;
     uint64_t size = 0;
     if (IsDirectory(fs, child)) {
-      bytes += DiskUsage(fs, child);
+      bytes += DirectoryBytes(fs, child);
     } else if (fs.GetFileSize(child, IOOptions(), &size, nullptr).ok()) {
       bytes += size;
     }

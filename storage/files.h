@@ -30,7 +30,7 @@ Status CreateDirectory(rocksdb::FileSystem& fs, const std::string& path);
 Status SyncDirectory(rocksdb::FileSystem& fs, const std::string& path);
 
 // Bytes of all files below `path`; what vanishes meanwhile does not count.
-uint64_t DiskUsage(rocksdb::FileSystem& fs, const std::string& path);
+uint64_t DirectoryBytes(rocksdb::FileSystem& fs, const std::string& path);
 
 // The directory that holds `path`: "/var/lib" for "/var/lib/strata", "." for "strata".
 std::string ParentOf(const std::string& path);

@@ -46,6 +46,40 @@ class LogStore {
   // The first id of the channel's oldest page; none if it has no page.
   virtual std::optional<MessageId> OldestId(ChannelNumber channel) = 0;
 
+  // --- Space. All of it may be called from any thread, beside everything else. ---
+
+  // The channel's pages, oldest first.
+  virtual std::vector<Page> Pages(ChannelNumber channel) const = 0;
+
+  // Takes pages whose rows a TrimPages has removed out of what can be read, and so gives up their
+  // share of their strata. REQUIRES: that group is acknowledged, and readers know that the ids are
+  // gone.
+  virtual void ForgetPages(ChannelNumber channel, MessageId through) = 0;
+
+  // All strata with data, in the order of created_at; the one being written is the last.
+  virtual std::vector<StratumInfo> DescribeStrata() const = 0;
+
+  // Drops every sealed stratum that has no page left, after a sync that covers the removal of its
+  // last one. Returns how many. An error is final for the store, as in Write().
+  virtual Result<size_t> DropEmptyStrata() = 0;
+
+  // Copies the live batches of sealed strata into a new one, compressed as the last level, checking
+  // every checksum on the way. Nothing changes until `changes` of the result are written; the old
+  // strata are empty then, and go with the next DropEmptyStrata(). A full disk is an error of this
+  // call alone. REQUIRES: one at a time.
+  virtual Result<RewriteResult> Rewrite(const RewriteRequest& request) = 0;
+  // The new stratum of a result whose changes were not written goes. REQUIRES: they never will be.
+  virtual void AbandonRewrite(const RewriteResult& result) = 0;
+
+  virtual DiskUsage Usage() const = 0;
+
+  // The ballast: a file that only takes space, so that there is some to give back on a full disk.
+  // Its size is StoreOptions::ballast; 0 if it is not there.
+  virtual uint64_t BallastBytes() const = 0;
+  virtual void ReleaseBallast() = 0;
+  // A failure leaves the store without ballast and changes nothing else.
+  virtual Status RestoreBallast() = 0;
+
   // Once a second at most: the next id of each channel as acknowledged, for the watermark file's
   // table, by which a later open can name the channels and ids that are missing. Best effort,
   // without a sync.

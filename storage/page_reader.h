@@ -34,6 +34,9 @@ class PageReader {
   Result<bool> Seek(MessageId id, BatchView* batch);
   // The next good batch; the page's first one if there was no Seek().
   Result<bool> Next(BatchView* batch);
+  // The stored row of the batch that was returned last, valid until the next call.
+  rocksdb::Slice key() const { return row_->key(); }
+  rocksdb::Slice value() const { return row_->value(); }
 
  private:
   void Renew();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -14,6 +15,33 @@
 #include "base/types.h"
 
 namespace strata::storage {
+
+// A run of one channel's batches inside one stratum: the unit of retention.
+struct Page {
+  MessageId first = 0;  // [first, next)
+  MessageId next = 0;
+  uint64_t bytes = 0;  // keys and values of its batches
+  uint32_t batches = 0;
+  uint32_t stratum = 0;
+  TimeMicros first_time = 0;  // append times of its first and last batch
+  TimeMicros last_time = 0;
+  uint64_t commit = 0;  // of the last group that changed it
+
+  friend bool operator==(const Page&, const Page&) = default;
+};
+
+// A stratum, as those see it who decide about its space.
+struct StratumInfo {
+  uint32_t number = 0;
+  TimeMicros created_at = 0;  // append time of its first batch: strata are ordered by it
+  TimeMicros sealed_at = 0;   // 0: the one being written
+  uint64_t live_pages = 0;    // that are neither trimmed nor moved away
+  uint64_t live_bytes = 0;    // keys and values of their batches
+  uint64_t raw_bytes = 0;     // keys and values of all batches in it, garbage included
+  uint64_t file_bytes = 0;    // of its table files on disk, compressed
+  bool rewritten = false;     // in the last level, with that level's compression
+  std::string quarantined;    // why it is; empty: it is not
+};
 
 // A channel's row in the catalog.
 struct ChannelRecord {
@@ -64,7 +92,35 @@ struct DropSubscription {
   ChannelNumber channel = 0;
   std::string name;
 };
-using CatalogChange = std::variant<PutChannel, DropChannel, PutSubscription, DropSubscription>;
+// Pages of which every id is at or below `through`: their rows go. The pages themselves stay readable
+// until LogStore::ForgetPages, which follows once this is durable.
+struct TrimPages {
+  ChannelNumber channel = 0;
+  MessageId through = 0;
+};
+// The next batch goes to a new stratum. Nothing happens if no spare is ready.
+struct SealStratum {};
+// Pages that LogStore::Rewrite has copied to stratum `to`, which is sealed from the start. Those that
+// have been trimmed meanwhile are passed over.
+struct MovePages {
+  struct Moved {
+    ChannelNumber channel = 0;
+    MessageId first = 0;
+    uint32_t from = 0;
+  };
+  uint32_t to = 0;
+  TimeMicros created_at = 0;  // of the oldest stratum it replaces
+  TimeMicros sealed_at = 0;   // of the newest one
+  std::vector<Moved> pages;
+};
+// A sealed stratum that is damaged; `why` empty: not any more.
+struct QuarantineStratum {
+  uint32_t number = 0;
+  std::string why;
+};
+
+using CatalogChange = std::variant<PutChannel, DropChannel, PutSubscription, DropSubscription,
+                                   TrimPages, SealStratum, MovePages, QuarantineStratum>;
 
 // What one WriteBatch carries: all of it is stored, or none. Changes are applied in order, after
 // the batches.
@@ -117,11 +173,41 @@ struct StoreStats {
   uint64_t block_cache_bytes = 0;
   uint64_t groups = 0;  // written since the store was opened
   uint64_t syncs = 0;   // completed since the store was opened
+  // Strata in the last level's compression: keys and values of their batches, and their files.
+  uint64_t compressed_strata = 0;
+  uint64_t compressed_raw_bytes = 0;
+  uint64_t compressed_file_bytes = 0;
+  std::vector<QuarantinedStratum> quarantined;
+  uint64_t ballast_bytes = 0;
+  uint64_t block_cache_limit = 0;
+  uint64_t write_buffer_limit = 0;
 };
 
 struct ChannelSpace {
   uint64_t pages = 0;
   uint64_t bytes = 0;  // stored bytes of its batches
+};
+
+// What the directory takes and what its file system has left.
+struct DiskUsage {
+  uint64_t used = 0;  // bytes of all files below the directory, the ballast included
+  uint64_t free = 0;  // for this user
+};
+
+struct RewriteRequest {
+  std::vector<uint32_t> strata;  // sealed ones, in the order of created_at
+  // Asked after each piece with the bytes read since the last time: may block, to set the pace.
+  // False: give up.
+  std::function<bool(uint64_t bytes)> pace;
+};
+
+// Exactly one of three: `changes` to commit, `damaged`, or neither, when it was told to give up.
+struct RewriteResult {
+  std::vector<CatalogChange> changes;  // a MovePages
+  uint64_t read_bytes = 0;
+  uint64_t written_bytes = 0;  // of the new table files
+  uint32_t damaged = 0;        // the stratum in which damage was found; 0: none
+  std::string damage;
 };
 
 // One step of a read: a batch, or a hole where a batch is damaged (CORRUPT).

@@ -12,8 +12,13 @@ Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Store::~Store() = default;
 
 Result<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
-  auto impl = std::make_unique<Impl>(std::move(options));
-  STRATA_RETURN_IF_ERROR(impl->Open());
+  auto impl = std::make_unique<Impl>(options);
+  Status opened = impl->Open();
+  if (!opened.ok() && impl->MadeRoomForOpening()) {
+    impl = std::make_unique<Impl>(std::move(options));
+    opened = impl->Open();
+  }
+  STRATA_RETURN_IF_ERROR(opened);
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 
@@ -41,6 +46,32 @@ std::optional<MessageId> Store::OldestId(ChannelNumber channel) {
   return page->first;
 }
 
+std::vector<Page> Store::Pages(ChannelNumber channel) const {
+  return impl_->pages().Pages(channel);
+}
+
+void Store::ForgetPages(ChannelNumber channel, MessageId through) {
+  impl_->ForgetPages(channel, through);
+}
+
+std::vector<StratumInfo> Store::DescribeStrata() const { return impl_->DescribeStrata(); }
+
+Result<size_t> Store::DropEmptyStrata() { return impl_->DropEmptyStrata(); }
+
+Result<RewriteResult> Store::Rewrite(const RewriteRequest& request) {
+  return impl_->Rewrite(request);
+}
+
+void Store::AbandonRewrite(const RewriteResult& result) { impl_->AbandonRewrite(result); }
+
+DiskUsage Store::Usage() const { return impl_->Usage(); }
+
+uint64_t Store::BallastBytes() const { return impl_->BallastBytes(); }
+
+void Store::ReleaseBallast() { impl_->ReleaseBallast(); }
+
+Status Store::RestoreBallast() { return impl_->RestoreBallast(); }
+
 void Store::NoteAcknowledged(const std::vector<std::pair<ChannelNumber, MessageId>>& next_ids) {
   impl_->NoteAcknowledged(next_ids);
 }
@@ -53,21 +84,31 @@ StoreStats Store::Stats() const { return impl_->Stats(); }
 
 ChannelSpace Store::Space(ChannelNumber channel) const { return impl_->Space(channel); }
 
-StoreStats Store::Impl::Stats() const {
+StoreStats Store::Impl::Stats() {
   StoreStats stats;
   stats.pages = pages_.pages();
   stats.live_bytes = pages_.bytes();
-  stats.disk_bytes = DiskUsage(*base_fs_, options_.path);
-  uint64_t free = 0;
-  if (base_fs_->GetFreeSpace(options_.path, rocksdb::IOOptions(), &free, nullptr).ok()) {
-    stats.disk_free_bytes = free;
-  }
+  const DiskUsage usage = Usage();
+  stats.disk_bytes = usage.used;
+  stats.disk_free_bytes = usage.free;
+  stats.ballast_bytes = BallastBytes();
+  stats.block_cache_limit = options_.block_cache;
+  stats.write_buffer_limit = options_.write_buffer;
   stats.groups = groups_.load(std::memory_order_relaxed);
   stats.syncs = syncs_.load(std::memory_order_relaxed);
   if (!open_) return stats;
   stats.strata = strata_->used();
   stats.spares = strata_->spares();
   stats.block_cache_bytes = rocks_.block_cache->GetUsage();
+  for (const StratumInfo& stratum : DescribeStrata()) {
+    if (!stratum.quarantined.empty()) {
+      stats.quarantined.push_back({stratum.number, stratum.live_bytes, stratum.quarantined});
+    }
+    if (!stratum.rewritten) continue;
+    ++stats.compressed_strata;
+    stats.compressed_raw_bytes += stratum.raw_bytes;
+    stats.compressed_file_bytes += stratum.file_bytes;
+  }
   uint64_t memtables = 0;
   if (db_->GetAggregatedIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &memtables)) {
     stats.memtable_bytes = memtables;

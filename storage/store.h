@@ -41,6 +41,8 @@ struct StoreOptions {
   bool create_if_missing = true;  // false: an empty or missing directory is NOT opened (IO_ERROR)
   SyncPolicy sync = SyncPolicy::kAlways;  // recorded: tells what an unclean end may have lost
   std::chrono::milliseconds lock_timeout{4000};  // server.initializeTimeout
+  // Open although a stratum cannot be: what it held is gone, its files are kept aside. --quarantine
+  bool quarantine = false;
   bool accept_loss = false;  // open although acknowledged data is missing: ids go on 2^32 higher
 
   // --- Size and speed ---
@@ -49,6 +51,7 @@ struct StoreOptions {
   uint64_t block_cache = 64u << 20;   // from rocksmq.lrucacheratio
   std::vector<int> compression_types = {0, 0, 7, 7, 7};  // per level: 0 none, 7 zstd
   uint64_t max_file_store = 0;  // limits.maxFileStore, bounds the size of a stratum; 0 is no bound
+  uint64_t ballast = 0;         // size of the file that is given back on a full disk; 0 is none
 
   // --- Injected; all may be left out, and outlive the store ---
   Clock* clock = Clock::System();
@@ -56,6 +59,10 @@ struct StoreOptions {
   std::shared_ptr<rocksdb::FileSystem> file_system;  // tests: one that loses unsynced data
   std::string boot_id;                               // tests: instead of the kernel's boot id
 };
+
+// What `path` takes and what is free there, before a store is opened on it; it need not exist.
+DiskUsage MeasureDirectory(const std::string& path,
+                           const std::shared_ptr<rocksdb::FileSystem>& file_system = nullptr);
 
 class Store final : public LogStore {
  public:
@@ -75,6 +82,16 @@ class Store final : public LogStore {
   Result<MessageId> FindTime(ChannelNumber channel, TimeMicros time, MessageId from,
                              MessageId end) override;
   std::optional<MessageId> OldestId(ChannelNumber channel) override;
+  std::vector<Page> Pages(ChannelNumber channel) const override;
+  void ForgetPages(ChannelNumber channel, MessageId through) override;
+  std::vector<StratumInfo> DescribeStrata() const override;
+  Result<size_t> DropEmptyStrata() override;
+  Result<RewriteResult> Rewrite(const RewriteRequest& request) override;
+  void AbandonRewrite(const RewriteResult& result) override;
+  DiskUsage Usage() const override;
+  uint64_t BallastBytes() const override;
+  void ReleaseBallast() override;
+  Status RestoreBallast() override;
   void NoteAcknowledged(const std::vector<std::pair<ChannelNumber, MessageId>>& next_ids) override;
   Status Close() override;
   bool failed() const override;

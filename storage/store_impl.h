@@ -2,9 +2,12 @@
 //
 //   store.cc          the public class, statistics
 //   store_open.cc     claiming the directory, opening RocksDB, closing
+//   store_quarantine.cc  opening although a stratum cannot be
 //   store_recover.cc  what an unclean end means: lost data, jumps of ids, the page index
 //   store_write.cc    groups and syncs
 //   store_read.cc     batches, gaps, times
+//   store_space.cc    strata that go, the ballast, what the directory takes
+//   store_rewrite.cc  live batches of old strata into a new one
 #pragma once
 
 #include <rocksdb/db.h>
@@ -48,9 +51,21 @@ class Store::Impl {
   Result<MessageId> FindTime(ChannelNumber channel, TimeMicros time, MessageId from, MessageId end);
   void NoteAcknowledged(const NextIds& next_ids);
 
+  void ForgetPages(ChannelNumber channel, MessageId through);
+  std::vector<StratumInfo> DescribeStrata();
+  Result<size_t> DropEmptyStrata();
+  Result<RewriteResult> Rewrite(const RewriteRequest& request);
+  void AbandonRewrite(const RewriteResult& result);
+  DiskUsage Usage() const;
+  uint64_t BallastBytes() const;
+  void ReleaseBallast();
+  Status RestoreBallast();
+  // After Open() has failed: true if there was ballast, which is gone now, and the disk was full.
+  bool MadeRoomForOpening();
+
   const FailLatch& latch() const { return *latch_; }
   const PageIndex& pages() const { return pages_; }
-  StoreStats Stats() const;
+  StoreStats Stats();
   ChannelSpace Space(ChannelNumber channel) const;
 
  private:
@@ -65,13 +80,25 @@ class Store::Impl {
   Status ClaimDirectory();
   Status OpenDatabase();
   Status ListFamilies(std::vector<rocksdb::ColumnFamilyDescriptor>* families) const;
+  Status OpenFamilies(const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
+                      std::vector<rocksdb::ColumnFamilyHandle*>* handles);
   Status FinishCreation();
   Status MarkClean();
   void ReleaseDatabase();
 
+  // --- store_quarantine.cc
+  struct BrokenStratum;
+  // Strata of which a table file is missing or cannot be opened. CORRUPTION if that is the catalog.
+  Result<std::vector<BrokenStratum>> FindBrokenStrata(
+      const std::vector<rocksdb::ColumnFamilyDescriptor>& families);
+  // `why` if nothing broken explains it, or if that is not wanted (options_.quarantine).
+  Status SetBrokenStrataAside(const Status& why,
+                              const std::vector<rocksdb::ColumnFamilyDescriptor>& families);
+
   // --- store_recover.cc
   Status Recover();
   Status AdoptStrata(const Catalog& catalog);
+  void DropMissingPages(Catalog* catalog, rocksdb::WriteBatch* batch);
   // True if acknowledged data is missing and that was accepted.
   Result<bool> CheckWatermark(const Catalog& catalog, WatermarkContents* contents);
   Status MarkRunning(Catalog* catalog, const WatermarkContents& watermark, bool lost);
@@ -80,14 +107,30 @@ class Store::Impl {
 
   // --- store_write.cc
   Status CheckGroup(const WriteGroup& group) const;
-  void ChooseStratum(TimeMicros now);
+  void ChooseStratum(TimeMicros now, bool seal);
   Status StageGroup(const WriteGroup& group);
   Status StageBatch(const BatchRecord& batch, uint64_t commit);
   void StagePages();
   Status StageChange(const WriteGroup& group, size_t index);
   Status StageDropChannel(const WriteGroup& group, size_t index);
+  void StageTrimPages(const TrimPages& trim);
+  Status StageMovePages(const MovePages& move);
+  void StageQuarantine(const QuarantineStratum& quarantine);
+  void DeleteRowsOfDropped();
+  // What is written becomes what is read.
+  void ApplyGroup(const WriteGroup& group);
   void SealInBackground(StratumRef sealed);
   Status Failed(DataFate fate) const { return latch_->status().WithFate(fate); }
+
+  // --- store_rewrite.cc
+  Status DeleteScratchFiles();  // that an interrupted rewrite left
+  struct Copy;
+  void AdoptRewritten(const MovePages& move);
+  Status CopyPages(const RewriteRequest& request, Copy* copy);
+  Status CopyPage(const RewriteRequest& request, const PageUpdate& page, Copy* copy);
+  Status AppendToCopy(Copy* copy, const rocksdb::Slice& key, const rocksdb::Slice& value);
+  Status FinishCopyFile(Copy* copy);
+  Status IngestCopy(Copy* copy);
 
   // --- store_read.cc
   Status ReadPage(ChannelNumber channel, const Page& page, MessageId* from, MessageId end,
@@ -99,6 +142,8 @@ class Store::Impl {
   const std::shared_ptr<FailLatch> latch_;
   std::shared_ptr<rocksdb::FileSystem> base_fs_;
   std::shared_ptr<rocksdb::FileSystem> fs_;  // base_fs_ behind the latch
+  std::shared_ptr<rocksdb::FileSystem>
+      scratch_fs_;  // the same for files whose failure is not the store's
   std::string db_path_;
   Identity identity_;
   std::string boot_id_;
@@ -124,6 +169,16 @@ class Store::Impl {
   std::atomic<uint64_t> syncs_{0};
   std::atomic<uint64_t> damage_seen_{0};
 
+  Mutex sync_mu_;                           // held for a whole sync
+  std::atomic<uint64_t> synced_commit_{0};  // the last group that a sync covers
+
+  Mutex space_mu_;  // leaf
+  // A rewritten stratum between Rewrite() and the group that moves pages to it.
+  StratumRef rewritten_ STRATA_GUARDED_BY(space_mu_);
+  uint64_t rewritten_raw_bytes_ STRATA_GUARDED_BY(space_mu_) = 0;
+  // Strata whose family is gone and whose row goes with the next stratum that begins.
+  std::vector<uint32_t> rowless_ STRATA_GUARDED_BY(space_mu_);
+
   // --- Of the one thread that is in Write()
   rocksdb::WriteOptions write_options_;
   rocksdb::WriteBatch batch_;
@@ -131,12 +186,13 @@ class Store::Impl {
   StratumRef current_;
   StratumRef sealed_;  // by the group being written
   TimeMicros current_created_at_ = 0;
-  uint64_t current_bytes_ = 0;
+  std::atomic<uint64_t> current_bytes_{0};  // read by others
   ChannelNumber next_channel_ = 1;
   std::unordered_map<ChannelNumber, OpenPage> open_pages_;
   std::vector<std::pair<ChannelNumber, OpenPage*>> touched_;  // of the group being written
   std::vector<PageUpdate> updates_;                           // what it changes in the index
   std::vector<ChannelNumber> dropped_;                        // channels it drops
+  std::vector<TrimPages> trimmed_;                            // pages it takes
   std::vector<rocksdb::Slice> pieces_;
 };
 

@@ -18,6 +18,7 @@ Store::Impl::Impl(StoreOptions options)
       base_fs_(options_.file_system ? options_.file_system : rocksdb::FileSystem::Default()),
       db_path_(DatabasePath(options_.path)) {
   fs_ = NewLatchedFileSystem(base_fs_, latch_, db_path_ + "/" + kLockFile);
+  scratch_fs_ = NewLatchedFileSystem(base_fs_, latch_, "", OnFailure::kReport);
 }
 
 Store::Impl::~Impl() {
@@ -31,6 +32,7 @@ Store::Impl::~Impl() {
 
 Status Store::Impl::Open() {
   STRATA_RETURN_IF_ERROR(ClaimDirectory());
+  STRATA_RETURN_IF_ERROR(DeleteScratchFiles());
   STRATA_RETURN_IF_ERROR(OpenDatabase());
   STRATA_RETURN_IF_ERROR(Recover());
   if (!identity_.ready) STRATA_RETURN_IF_ERROR(FinishCreation());
@@ -86,6 +88,19 @@ Status Store::Impl::ListFamilies(std::vector<rocksdb::ColumnFamilyDescriptor>* f
   return Status::Ok();
 }
 
+Status Store::Impl::OpenFamilies(const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
+                                 std::vector<rocksdb::ColumnFamilyHandle*>* handles) {
+  if (identity_.ready) {
+    STRATA_ASSIGN_OR_RETURN(const uint64_t flushed, FlushedCommit(rocks_, db_path_));
+    replay_ = std::make_unique<ContiguousReplay>(flushed);
+    rocks_.db.wal_filter = replay_.get();
+  }
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status status = rocksdb::DB::Open(rocks_.db, db_path_, families, handles, &db);
+  db_.reset(db);
+  return FromRocks(status, "opening the database " + db_path_);
+}
+
 Status Store::Impl::OpenDatabase() {
   rocks_ = MakeRocksSetup(options_, fs_, latch_);
   if (!identity_.ready) {
@@ -113,23 +128,22 @@ Status Store::Impl::OpenDatabase() {
     }
   }
   STRATA_RETURN_IF_ERROR(listed);
-  if (identity_.ready) {
-    STRATA_ASSIGN_OR_RETURN(const uint64_t flushed, FlushedCommit(rocks_, db_path_));
-    replay_ = std::make_unique<ContiguousReplay>(flushed);
-    rocks_.db.wal_filter = replay_.get();
-  }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::DB* db = nullptr;
-  STRATA_RETURN_IF_ERROR(FromRocks(rocksdb::DB::Open(rocks_.db, db_path_, families, &handles, &db),
-                                   "opening the database " + db_path_));
-  db_.reset(db);
+  Status opened = OpenFamilies(families, &handles);
+  if (!opened.ok() && identity_.ready) {
+    STRATA_RETURN_IF_ERROR(SetBrokenStrataAside(opened, families));
+    families.clear();
+    STRATA_RETURN_IF_ERROR(ListFamilies(&families));
+    opened = OpenFamilies(families, &handles);
+  }
+  STRATA_RETURN_IF_ERROR(opened);
   if (replay_ && replay_->behind_hole()) {
     options_.log.Warning(
         "{}: the log goes on with group {} after group {}; what follows was never synced and is "
         "dropped",
         db_path_, *replay_->behind_hole(), replay_->last());
   }
-  catalog_family_ = db->DefaultColumnFamily();
+  catalog_family_ = db_->DefaultColumnFamily();
   for (rocksdb::ColumnFamilyHandle* handle : handles) {
     uint32_t number = 0;
     if (ParseStratumName(handle->GetName(), &number)) {
@@ -189,6 +203,10 @@ void Store::Impl::ReleaseDatabase() {
   if (maintenance_) maintenance_->Stop();
   current_.reset();
   sealed_.reset();
+  {
+    MutexLock lock(space_mu_);
+    rewritten_.reset();
+  }
   strata_.reset();
   maintenance_.reset();
   if (db_) {

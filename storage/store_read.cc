@@ -39,10 +39,13 @@ void Store::Impl::LogDamage(ChannelNumber channel, MessageId id, const std::stri
 Status Store::Impl::ReadPage(ChannelNumber channel, const Page& page, MessageId* from,
                              MessageId end, size_t max_bytes, std::vector<ReadItem>* items,
                              size_t* bytes) {
+  const StratumRef stratum = strata_->Find(page.stratum);
+  // Moved or forgotten since it was looked up: whoever asked looks again.
+  if (!stratum && !pages_.IsIn(channel, page.first, page.stratum)) return Status::Ok();
   const MessageId limit = std::min(page.next, end);
   MessageId& expected = *from;  // the first id not accounted for
   expected = std::max(expected, page.first);
-  PageReader reader(db_.get(), strata_->Find(page.stratum), channel, page,
+  PageReader reader(db_.get(), stratum, channel, page,
                     [&](MessageId id, const std::string& what) { LogDamage(channel, id, what); });
   BatchView batch;
   STRATA_ASSIGN_OR_RETURN(bool found, reader.Seek(expected, &batch));
@@ -84,8 +87,14 @@ Result<std::vector<ReadItem>> Store::Impl::Read(ChannelNumber channel, MessageId
 
 Result<MessageId> Store::Impl::FindTime(ChannelNumber channel, TimeMicros time, MessageId from,
                                         MessageId end) {
-  const std::optional<Page> page = pages_.FindTime(channel, time, from);
-  if (!page || page->first >= end) return end;
+  std::optional<Page> page;
+  StratumRef stratum;
+  do {
+    page = pages_.FindTime(channel, time, from);
+    if (!page || page->first >= end) return end;
+    stratum = strata_->Find(page->stratum);
+    // Again if the page was moved or forgotten between the two.
+  } while (!stratum && !pages_.IsIn(channel, page->first, page->stratum));
   const MessageId first = std::max(from, page->first);
   if (page->first_time >= time) return first;
   const MessageId limit = std::min(page->next, end);
@@ -93,7 +102,7 @@ Result<MessageId> Store::Impl::FindTime(ChannelNumber channel, TimeMicros time, 
   // Append times never go down: below `low` all batches are older, from `high` on all are as wanted.
   MessageId low = first;
   MessageId high = limit;
-  PageReader reader(db_.get(), strata_->Find(page->stratum), channel, *page,
+  PageReader reader(db_.get(), stratum, channel, *page,
                     [&](MessageId id, const std::string& what) { LogDamage(channel, id, what); });
   while (low < high) {
     const MessageId middle = low + (high - low) / 2;

@@ -70,6 +70,17 @@ std::string DescribeLoss(const Catalog& catalog, const NextIds& acknowledged) {
   return text;
 }
 
+// Keeps `lost` ascending, and holes that touch as one.
+void AddLost(const Gap& gap, std::vector<Gap>* lost) {
+  const auto at = std::find_if(lost->begin(), lost->end(),
+                               [&](const Gap& each) { return each.first > gap.first; });
+  const auto added = lost->insert(at, gap);
+  if (added != lost->begin() && std::prev(added)->last + 1 == gap.first) {
+    std::prev(added)->last = gap.last;
+    lost->erase(added);
+  }
+}
+
 }  // namespace
 
 Status Store::Impl::Recover() {
@@ -105,31 +116,61 @@ Status Store::Impl::Recover() {
   return Status::Ok();
 }
 
+// Which families are strata with data, which are spares, and what is missing or left over.
 Status Store::Impl::AdoptStrata(const Catalog& catalog) {
-  std::set<uint32_t> known;
+  uint32_t newest = 0;
   for (const StratumRecord& stratum : catalog.strata) {
-    known.insert(stratum.number);
-    if (!found_strata_.contains(stratum.number)) {
-      options_.log.Error("{}: stratum {} is missing; what it held is read as CORRUPT gaps",
-                         db_path_, stratum.number);
+    newest = std::max(newest, stratum.number);
+    const auto found = found_strata_.find(stratum.number);
+    if (found == found_strata_.end()) continue;  // DropMissingPages() tells whether that matters
+    strata_->AddUsed(stratum, found->second);
+    // Only the newest of them could be without the row that sealed it.
+    if (stratum.sealed_at == 0) {
+      current_ = strata_->Find(stratum.number);
+      current_created_at_ = stratum.created_at;
     }
+    found_strata_.erase(found);
   }
-  const uint32_t newest = known.empty() ? 0 : *known.rbegin();
   for (const auto& [number, handle] : found_strata_) {
-    if (number > newest) {
+    rocksdb::ColumnFamilyMetaData files;
+    db_->GetColumnFamilyMetaData(handle, &files);
+    if (number > newest && files.file_count == 0) {
       strata_->AddSpare(number, handle);
     } else {
-      if (!known.contains(number)) {
-        options_.log.Warning("{}: stratum {} has no row in the catalog", db_path_, number);
-      }
-      strata_->AddUsed(number, handle);
+      // A rewrite that a restart has overtaken. Nothing refers to it, so the next sweep drops it.
+      options_.log.Info("{}: stratum {} has no row in the catalog", db_path_, number);
+      strata_->AddUsed({number, 1, 1, ""}, handle);
     }
   }
   found_strata_.clear();
-  current_ = strata_->Find(newest);
-  if (current_) current_created_at_ = catalog.strata.back().created_at;
   if (strata_->spares() >= kSparesAtOpen / 2) return Status::Ok();
   return strata_->FillSpares(kSparesAtOpen);
+}
+
+// Rows of strata that are gone: without pages they are left from a drop; with pages messages are missing, which
+// become LOST gaps.
+void Store::Impl::DropMissingPages(Catalog* catalog, rocksdb::WriteBatch* batch) {
+  std::unordered_map<ChannelNumber, ChannelRecord*> channels;
+  for (ChannelRecord& channel : catalog->channels) channels[channel.number] = &channel;
+  std::set<ChannelNumber> changed;
+  std::erase_if(catalog->pages, [&](const PageUpdate& each) {
+    if (strata_->Find(each.page.stratum) != nullptr) return false;
+    rows_->DeletePage(batch, each.channel, each.page.first);
+    const auto channel = channels.find(each.channel);
+    if (channel == channels.end()) return true;
+    ChannelRecord& record = *channel->second;
+    options_.log.Error("{}: stratum {} is missing; the messages {}..{} of channel '{}' are lost",
+                       db_path_, each.page.stratum, each.page.first, each.page.next - 1,
+                       record.name);
+    AddLost({each.page.first, each.page.next - 1, GapReason::kLost}, &record.lost);
+    record.next_id = std::max(record.next_id, each.page.next);
+    changed.insert(each.channel);
+    return true;
+  });
+  for (const ChannelNumber number : changed) rows_->PutChannel(batch, *channels[number]);
+  for (const StratumRecord& stratum : catalog->strata) {
+    if (strata_->Find(stratum.number) == nullptr) rows_->DeleteStratum(batch, stratum.number);
+  }
 }
 
 Result<bool> Store::Impl::CheckWatermark(const Catalog& catalog, WatermarkContents* contents) {
@@ -173,6 +214,7 @@ Status Store::Impl::MarkRunning(Catalog* catalog, const WatermarkContents& water
   }
   rocksdb::WriteBatch batch;
   if (catalog->format == 0) rows_->PutFormat(&batch);
+  DropMissingPages(catalog, &batch);
   if (jump) JumpIds(catalog, watermark, &batch);
   boot_id_ = boot_id;
   rows_->PutRun(&batch, {boot_id, options_.sync, /*clean=*/false, options_.clock->WallMicros()});
@@ -240,7 +282,9 @@ void Store::Impl::AdoptCatalog(Catalog catalog) {
     channel->next_id = std::max(channel->next_id, each.page.next);
     channel->last_append_time = each.page.last_time;
     open_pages_[each.channel].page = each.page;
-    if (current_ && each.page.stratum == current_->number) current_bytes_ += each.page.bytes;
+    if (current_ && each.page.stratum == current_->number) {
+      current_bytes_.fetch_add(each.page.bytes, std::memory_order_relaxed);
+    }
   }
   for (SubscriptionRecord& subscription : catalog.subscriptions) {
     if (channels.contains(subscription.channel)) {
@@ -249,6 +293,7 @@ void Store::Impl::AdoptCatalog(Catalog catalog) {
   }
   pages_.Apply(catalog.pages);
   written_commit_ = recovered_.commit;
+  synced_commit_ = recovered_.commit;
 }
 
 }  // namespace strata::storage

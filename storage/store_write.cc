@@ -16,7 +16,6 @@ constexpr uint64_t kStrataWanted = 32;  // a stratum's share of the live bytes
 constexpr uint64_t kMinStratumPages = 4;
 constexpr uint64_t kMaxStratumPages = 64;
 constexpr uint64_t kMinStrataLimit = 128;
-constexpr uint64_t kBytesPerStratumAtLimit = 4ull << 30;
 
 // When a stratum is full: few strata, because creating and dropping families stalls writers, but each small against
 // the whole, because space is given back by the stratum.
@@ -27,8 +26,9 @@ uint64_t StratumTarget(const StoreOptions& options, uint64_t live_bytes) {
   return target;
 }
 
-uint64_t StrataLimit(uint64_t live_bytes) {
-  return std::max(kMinStrataLimit, live_bytes / kBytesPerStratumAtLimit);
+// Merging keeps the number below this (retention/schedule.h); beyond it strata overshoot.
+uint64_t StrataLimit(const StoreOptions& options, uint64_t live_bytes) {
+  return std::max(kMinStrataLimit, 3 * live_bytes / StratumTarget(options, live_bytes));
 }
 
 Status Misuse(std::string what) {
@@ -51,19 +51,24 @@ Status Store::Impl::CheckGroup(const WriteGroup& group) const {
   return Status::Ok();
 }
 
-void Store::Impl::ChooseStratum(TimeMicros now) {
+void Store::Impl::ChooseStratum(TimeMicros now, bool seal) {
   const uint64_t live_bytes = pages_.bytes();
-  if (current_ && (current_bytes_ < StratumTarget(options_, live_bytes) ||
-                   strata_->used() >= StrataLimit(live_bytes))) {
+  const uint64_t bytes = current_bytes_.load(std::memory_order_relaxed);
+  const bool full = bytes >= StratumTarget(options_, live_bytes);
+  // Beyond the limit the current one overshoots, and merging makes room.
+  if (current_ &&
+      (!(full || (seal && bytes > 0)) || strata_->used() >= StrataLimit(options_, live_bytes))) {
     return;
   }
-  StratumRef next = strata_->TakeSpare();
+  StratumRef next = strata_->TakeSpare(now);
   if (!next) return;  // none is ready: the current one overshoots
   if (current_) {
-    rows_->PutStratum(&batch_, {current_->number, current_created_at_, now});
+    rows_->PutStratum(&batch_, {current_->number, current_created_at_, now, ""});
+    strata_->Seal(current_->number, now, bytes);
     sealed_ = std::move(current_);
   }
-  rows_->PutStratum(&batch_, {next->number, now, 0});
+  rows_->PutStratum(&batch_, {next->number, now, 0, ""});
+  DeleteRowsOfDropped();
   current_ = std::move(next);
   current_created_at_ = now;
   current_bytes_ = 0;
@@ -106,7 +111,7 @@ Status Store::Impl::StageBatch(const BatchRecord& batch, uint64_t commit) {
   ++page.batches;
   page.last_time = batch.append_time;
   page.commit = commit;
-  current_bytes_ += bytes;
+  current_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   return Status::Ok();
 }
 
@@ -127,10 +132,70 @@ Status Store::Impl::StageChange(const WriteGroup& group, size_t index) {
     rows_->PutSubscription(&batch_, put_subscription->subscription);
   } else if (const auto* drop_subscription = std::get_if<DropSubscription>(&change)) {
     rows_->DeleteSubscription(&batch_, drop_subscription->channel, drop_subscription->name);
-  } else {
+  } else if (const auto* trim = std::get_if<TrimPages>(&change)) {
+    StageTrimPages(*trim);
+  } else if (const auto* move = std::get_if<MovePages>(&change)) {
+    return StageMovePages(*move);
+  } else if (const auto* quarantine = std::get_if<QuarantineStratum>(&change)) {
+    StageQuarantine(*quarantine);
+  } else if (std::holds_alternative<DropChannel>(change)) {
     return StageDropChannel(group, index);
   }
   return Status::Ok();
+}
+
+void Store::Impl::StageTrimPages(const TrimPages& trim) {
+  for (const Page& page : pages_.Pages(trim.channel)) {
+    if (page.next - 1 > trim.through) break;
+    // The newest one may have grown by this very group.
+    const bool grown = std::any_of(updates_.begin(), updates_.end(), [&](const PageUpdate& each) {
+      return each.channel == trim.channel && each.page.first == page.first;
+    });
+    if (grown) break;
+    rows_->DeletePage(&batch_, trim.channel, page.first);
+    // The next batch begins a new page.
+    const auto open = open_pages_.find(trim.channel);
+    if (open != open_pages_.end() && open->second.page.first == page.first) open_pages_.erase(open);
+  }
+  trimmed_.push_back(trim);
+}
+
+Status Store::Impl::StageMovePages(const MovePages& move) {
+  rows_->PutStratum(&batch_, {move.to, move.created_at, move.sealed_at, ""});
+  for (const MovePages::Moved& moved : move.pages) {
+    if (!pages_.IsIn(moved.channel, moved.first, moved.from)) continue;
+    std::optional<Page> page = pages_.Find(moved.channel, moved.first);
+    const bool gone = std::any_of(dropped_.begin(), dropped_.end(),
+                                  [&](ChannelNumber each) { return each == moved.channel; }) ||
+                      std::any_of(trimmed_.begin(), trimmed_.end(), [&](const TrimPages& each) {
+                        return each.channel == moved.channel && page->next - 1 <= each.through;
+                      });
+    if (gone) continue;
+    page->stratum = move.to;
+    rows_->PutPage(&batch_, moved.channel, *page);
+    const auto open = open_pages_.find(moved.channel);
+    if (open != open_pages_.end() && open->second.page.first == moved.first) {
+      open->second.page.stratum = move.to;
+    }
+  }
+  return Status::Ok();
+}
+
+void Store::Impl::StageQuarantine(const QuarantineStratum& quarantine) {
+  std::optional<StratumRecord> record = strata_->Record(quarantine.number);
+  if (!record) return;  // dropped meanwhile
+  record->quarantined = quarantine.why;
+  rows_->PutStratum(&batch_, *record);
+}
+
+// Their families are gone for good, so it does not matter when: with a row that is written anyway.
+void Store::Impl::DeleteRowsOfDropped() {
+  std::vector<uint32_t> numbers;
+  {
+    MutexLock lock(space_mu_);
+    numbers.swap(rowless_);
+  }
+  for (const uint32_t number : numbers) rows_->DeleteStratum(&batch_, number);
 }
 
 Status Store::Impl::StageDropChannel(const WriteGroup& group, size_t index) {
@@ -159,8 +224,16 @@ Status Store::Impl::StageGroup(const WriteGroup& group) {
   touched_.clear();
   updates_.clear();
   dropped_.clear();
+  trimmed_.clear();
+  const bool seal = std::any_of(group.changes.begin(), group.changes.end(), [](const auto& change) {
+    return std::holds_alternative<SealStratum>(change);
+  });
+  if (!group.batches.empty() || seal) {
+    ChooseStratum(
+        group.batches.empty() ? options_.clock->WallMicros() : group.batches.front().append_time,
+        seal);
+  }
   if (!group.batches.empty()) {
-    ChooseStratum(group.batches.front().append_time);
     if (!current_) return Status(Reason::INTERNAL, "no stratum to write to");
     for (const BatchRecord& batch : group.batches) {
       STRATA_RETURN_IF_ERROR(StageBatch(batch, group.commit));
@@ -187,13 +260,25 @@ Status Store::Impl::Write(const WriteGroup& group) {
   // The latch, not RocksDB's answer, tells about its log: see fail_latch.h.
   if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);
 
-  pages_.Apply(updates_);
-  for (const ChannelNumber channel : dropped_) pages_.DropChannel(channel);
+  ApplyGroup(group);
   written_commit_.store(group.commit, std::memory_order_release);
   groups_.fetch_add(1, std::memory_order_relaxed);
   if (sealed_) SealInBackground(std::move(sealed_));
   if (batch_.GetDataSize() > kMaxIdleBatch) batch_ = rocksdb::WriteBatch();
   return Status::Ok();
+}
+
+void Store::Impl::ApplyGroup(const WriteGroup& group) {
+  pages_.Apply(updates_);
+  for (const ChannelNumber channel : dropped_) pages_.DropChannel(channel);
+  for (const TrimPages& trim : trimmed_) pages_.Remove(trim.channel, trim.through);
+  for (const CatalogChange& change : group.changes) {
+    if (const auto* quarantine = std::get_if<QuarantineStratum>(&change)) {
+      strata_->SetQuarantine(quarantine->number, quarantine->why);
+    } else if (const auto* move = std::get_if<MovePages>(&change)) {
+      AdoptRewritten(*move);
+    }
+  }
 }
 
 // Without this an idle sealed stratum, and a catalog that is seldom full, would pin the log.
@@ -205,7 +290,9 @@ void Store::Impl::SealInBackground(StratumRef sealed) {
     for (rocksdb::ColumnFamilyHandle* family : {sealed->handle, catalog_family_}) {
       if (latch_->failed()) break;
       const rocksdb::Status status = db_->Flush(options, family);
-      if (!status.ok()) latch_->Fail("flushing " + family->GetName() + ": " + status.ToString());
+      // Whoever sealed it may have dropped it already.
+      if (status.ok() || status.IsColumnFamilyDropped()) continue;
+      latch_->Fail("flushing " + family->GetName() + ": " + status.ToString());
     }
   };
   // Refused only while closing, which flushes everything itself.
@@ -213,6 +300,7 @@ void Store::Impl::SealInBackground(StratumRef sealed) {
 }
 
 Status Store::Impl::Sync() {
+  MutexLock lock(sync_mu_);
   if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);
   const uint64_t commit = written_commit_.load(std::memory_order_acquire);
   const rocksdb::Status synced = db_->SyncWAL();
@@ -222,6 +310,7 @@ Status Store::Impl::Sync() {
     latch_->Fail(noted.message());
     return Failed(DataFate::kMayHaveBeenAppended);
   }
+  synced_commit_.store(commit, std::memory_order_release);
   syncs_.fetch_add(1, std::memory_order_relaxed);
   return Status::Ok();
 }

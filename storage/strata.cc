@@ -1,5 +1,7 @@
 #include "storage/strata.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "storage/rocks.h"
@@ -33,10 +35,22 @@ StratumRef Strata::Wrap(uint32_t number, rocksdb::ColumnFamilyHandle* handle) {
   });
 }
 
-void Strata::AddUsed(uint32_t number, rocksdb::ColumnFamilyHandle* handle) {
+void Strata::AddUsed(const StratumRecord& record, rocksdb::ColumnFamilyHandle* handle) {
   MutexLock lock(mu_);
-  used_.emplace(number, Wrap(number, handle));
-  next_number_ = std::max(next_number_, number + 1);
+  used_.emplace(record.number, Used{Wrap(record.number, handle), record, std::nullopt});
+  next_number_ = std::max(next_number_, record.number + 1);
+}
+
+uint64_t Strata::RawBytes(rocksdb::ColumnFamilyHandle* handle) const {
+  // A key in a table file has eight bytes more, for its sequence number.
+  constexpr uint64_t kInternalKeySuffix = 8;
+  rocksdb::TablePropertiesCollection files;
+  if (!db_->GetPropertiesOfAllTables(handle, &files).ok()) return 0;
+  uint64_t bytes = 0;
+  for (const auto& [name, file] : files) {
+    bytes += file->raw_key_size + file->raw_value_size - kInternalKeySuffix * file->num_entries;
+  }
+  return bytes;
 }
 
 void Strata::AddSpare(uint32_t number, rocksdb::ColumnFamilyHandle* handle) {
@@ -68,28 +82,117 @@ Status Strata::FillSpares(size_t count) {
 StratumRef Strata::Find(uint32_t number) const {
   MutexLock lock(mu_);
   const auto found = used_.find(number);
-  return found == used_.end() ? nullptr : found->second;
+  return found == used_.end() ? nullptr : found->second.stratum;
 }
 
-StratumRef Strata::Newest() const {
-  MutexLock lock(mu_);
-  return used_.empty() ? nullptr : used_.rbegin()->second;
-}
-
-StratumRef Strata::TakeSpare() {
+StratumRef Strata::TakeSpare(TimeMicros now) {
   StratumRef taken;
   {
     MutexLock lock(mu_);
     if (!spares_.empty()) {
       taken = std::move(spares_.front());
       spares_.pop_front();
-      used_.emplace(taken->number, taken);
+      used_.emplace(taken->number, Used{taken, {taken->number, now, 0, ""}, std::nullopt});
     }
     if (spares_.size() >= kSparesLow || ordered_) return taken;
     ordered_ = true;
   }
   OrderSpares();
   return taken;
+}
+
+Result<StratumRef> Strata::TakeForRewrite() {
+  // One more than the writer may need meanwhile.
+  STRATA_RETURN_IF_ERROR(FillSpares(kSparesLow + 1));
+  MutexLock lock(mu_);
+  if (spares_.empty()) return Status(Reason::INTERNAL, "no stratum for a rewrite");
+  StratumRef taken = std::move(spares_.front());
+  spares_.pop_front();
+  return taken;
+}
+
+void Strata::AddRewritten(const StratumRecord& record, StratumRef stratum, uint64_t raw_bytes) {
+  MutexLock lock(mu_);
+  used_.emplace(record.number, Used{std::move(stratum), record, raw_bytes});
+}
+
+void Strata::Seal(uint32_t number, TimeMicros now, uint64_t raw_bytes) {
+  MutexLock lock(mu_);
+  const auto found = used_.find(number);
+  if (found == used_.end()) return;
+  found->second.record.sealed_at = now;
+  found->second.raw_bytes = raw_bytes;
+}
+
+void Strata::SetQuarantine(uint32_t number, const std::string& why) {
+  MutexLock lock(mu_);
+  const auto found = used_.find(number);
+  if (found != used_.end()) found->second.record.quarantined = why;
+}
+
+std::optional<StratumRecord> Strata::Record(uint32_t number) const {
+  MutexLock lock(mu_);
+  const auto found = used_.find(number);
+  if (found == used_.end()) return std::nullopt;
+  return found->second.record;
+}
+
+std::vector<StratumInfo> Strata::Describe() {
+  std::vector<Used> all;
+  {
+    MutexLock lock(mu_);
+    for (const auto& [number, used] : used_) all.push_back(used);
+  }
+  std::vector<StratumInfo> infos;
+  infos.reserve(all.size());
+  for (Used& used : all) {
+    // Found at open, when nothing of it is in memory any more: its files tell. Looked up once, and only when asked,
+    // because it reads a block of every file.
+    if (used.record.sealed_at > 0 && !used.raw_bytes) {
+      used.raw_bytes = RawBytes(used.stratum->handle);
+      MutexLock lock(mu_);
+      const auto found = used_.find(used.record.number);
+      if (found != used_.end()) found->second.raw_bytes = used.raw_bytes;
+    }
+    StratumInfo& info = infos.emplace_back();
+    info.number = used.record.number;
+    info.created_at = used.record.created_at;
+    info.sealed_at = used.record.sealed_at;
+    info.raw_bytes = used.raw_bytes.value_or(0);
+    info.quarantined = used.record.quarantined;
+    rocksdb::ColumnFamilyMetaData files;
+    db_->GetColumnFamilyMetaData(used.stratum->handle, &files);
+    info.file_bytes = files.size;
+    info.rewritten = files.file_count > 0 && files.levels.back().files.size() == files.file_count;
+  }
+  std::sort(infos.begin(), infos.end(), [](const StratumInfo& a, const StratumInfo& b) {
+    return std::tuple(a.sealed_at == 0, a.created_at, a.number) <
+           std::tuple(b.sealed_at == 0, b.created_at, b.number);
+  });
+  return infos;
+}
+
+Status Strata::Drop(const std::vector<uint32_t>& numbers) {
+  // Held until the families are dropped; the files go with the last one of all references.
+  std::vector<StratumRef> strata;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  {
+    MutexLock lock(mu_);
+    for (const uint32_t number : numbers) {
+      const auto found = used_.find(number);
+      if (found == used_.end() || found->second.record.sealed_at == 0) continue;
+      strata.push_back(std::move(found->second.stratum));
+      handles.push_back(strata.back()->handle);
+      used_.erase(found);
+    }
+  }
+  if (handles.empty()) return Status::Ok();
+  return FromRocks(db_->DropColumnFamilies(handles), "dropping strata");
+}
+
+Status Strata::DropUnknown(const StratumRef& stratum) {
+  return FromRocks(db_->DropColumnFamilies({stratum->handle}),
+                   "dropping " + StratumName(stratum->number));
 }
 
 void Strata::OrderSpares() {

@@ -6,7 +6,10 @@
 // maintenance thread before they are needed, and a group never waits for one: without a spare the current stratum
 // overshoots.
 //
-// Writing to a dropped family would poison the whole database. Only the newest stratum is ever written and only
+// A rewrite takes a spare, too: it is filled by ingesting table files while nobody else knows of it, and joins the
+// sealed ones when the pages have been moved. So numbers say nothing about age; created_at does.
+//
+// Writing to a dropped family would poison the whole database. Only the current stratum is ever written and only
 // sealed ones are dropped, so that cannot happen.
 #pragma once
 
@@ -16,6 +19,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +27,9 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "storage/catalog.h"
 #include "storage/fail_latch.h"
+#include "storage/records.h"
 
 namespace strata::storage {
 
@@ -43,7 +49,7 @@ class Strata {
   ~Strata();
 
   // Takes over families found at open: those with data, in ascending order, then spares.
-  void AddUsed(uint32_t number, rocksdb::ColumnFamilyHandle* handle);
+  void AddUsed(const StratumRecord& record, rocksdb::ColumnFamilyHandle* handle);
   void AddSpare(uint32_t number, rocksdb::ColumnFamilyHandle* handle);
 
   // Creates spares until there are `count`, on the calling thread.
@@ -51,18 +57,38 @@ class Strata {
 
   // Null if there is none of this number.
   StratumRef Find(uint32_t number) const;
-  // The newest with data; null before the first.
-  StratumRef Newest() const;
-  // The next spare, which is now the newest stratum; null if none is ready. Orders more on the maintenance thread
+  // The next spare, which is written from now on; null if none is ready. Orders more on the maintenance thread
   // when few are left.
-  StratumRef TakeSpare();
+  StratumRef TakeSpare(TimeMicros now);
+  // A spare for a rewrite, created on the calling thread if need be. It is nowhere until AddRewritten().
+  Result<StratumRef> TakeForRewrite();
+  void AddRewritten(const StratumRecord& record, StratumRef stratum, uint64_t raw_bytes);
+
+  void Seal(uint32_t number, TimeMicros now, uint64_t raw_bytes);
+  void SetQuarantine(uint32_t number, const std::string& why);
+  // Its row as of now; none if there is none of this number.
+  std::optional<StratumRecord> Record(uint32_t number) const;
+  // Those with data, in the order of created_at; live_pages and live_bytes are the caller's to fill in, as is raw_bytes
+  // of the current one.
+  std::vector<StratumInfo> Describe();
+  // Drops sealed ones: their families at once, their files with the last reference.
+  Status Drop(const std::vector<uint32_t>& numbers);
+  // Drops a family that is nowhere.
+  Status DropUnknown(const StratumRef& stratum);
 
   size_t used() const;
   size_t spares() const;
 
  private:
+  struct Used {
+    StratumRef stratum;
+    StratumRecord record;
+    std::optional<uint64_t> raw_bytes;  // keys and values of its batches, from sealing on
+  };
+
   StratumRef Wrap(uint32_t number, rocksdb::ColumnFamilyHandle* handle);
   void OrderSpares();
+  uint64_t RawBytes(rocksdb::ColumnFamilyHandle* handle) const;
 
   rocksdb::DB* const db_;
   const rocksdb::ColumnFamilyOptions options_;
@@ -72,7 +98,7 @@ class Strata {
 
   Mutex create_mu_;  // held while families are created; taken before mu_
   mutable Mutex mu_;
-  std::map<uint32_t, StratumRef> used_ STRATA_GUARDED_BY(mu_);
+  std::map<uint32_t, Used> used_ STRATA_GUARDED_BY(mu_);
   std::deque<StratumRef> spares_ STRATA_GUARDED_BY(mu_);
   uint32_t next_number_ STRATA_GUARDED_BY(mu_) = 1;
   bool ordered_ STRATA_GUARDED_BY(mu_) = false;  // a creation is queued or under way

@@ -17,7 +17,6 @@ Result<std::unique_ptr<Client>> ConnectEmbedded(const std::string& directory,
   settings.store.path = directory;
   settings.store.log = log;
   settings.broker.log = log;
-  if (!settings.not_enforced.empty()) log.Warning("{}", broker::NotEnforcedWarning(settings));
   STRATA_ASSIGN_OR_RETURN(std::shared_ptr<broker::Broker> broker,
                           broker::OpenBroker(settings.broker, settings.store));
   return std::unique_ptr<Client>(std::make_unique<EmbeddedClient>(std::move(broker)));

@@ -106,5 +106,12 @@ TEST_CASE("a sequence that is cut short is refused at every length") {
   CHECK(IsValidUtf8(clef));
 }
 
+TEST_CASE("Text that is not UTF-8 is made readable byte by byte") {
+  CHECK(ToValidUtf8("plain") == "plain");
+  CHECK(ToValidUtf8("gr\xc3\xbcn") == "gr\xc3\xbcn");
+  CHECK(ToValidUtf8("gr\xfcn \xc3\xbc") == "gr?n ??");
+  CHECK(ToValidUtf8("").empty());
+}
+
 }  // namespace
 }  // namespace strata

@@ -54,19 +54,19 @@ int Gate::passed() const {
 Status GatedStore::Write(const storage::WriteGroup& group) {
   write_thread_.store(std::this_thread::get_id());
   writes.Pass();
-  return disk_->Write(group);
+  return ForwardingStore::Write(group);
 }
 
 Status GatedStore::Sync() {
   sync_thread_.store(std::this_thread::get_id());
   syncs.Pass();
-  return disk_->Sync();
+  return ForwardingStore::Sync();
 }
 
 Result<std::vector<storage::ReadItem>> GatedStore::Read(ChannelNumber channel, MessageId from,
                                                         MessageId end, size_t max_bytes) {
   reads.Pass();
-  return disk_->Read(channel, from, end, max_bytes);
+  return ForwardingStore::Read(channel, from, end, max_bytes);
 }
 
 broker::AppendCallback Answers::Callback() {
@@ -165,6 +165,8 @@ TestBroker::TestBroker(broker::BrokerOptions options, std::shared_ptr<MemoryStor
                        std::unique_ptr<GatedStore> store, storage::Recovered recovered)
     : disk_(std::move(disk)), store_(store.get()) {
   options.clock = clock_.get();
+  // Sweeps are asked for, so that a test knows who waits for the clock.
+  options.sweeper.threads = false;
   broker_ =
       std::make_unique<broker::Broker>(std::move(options), std::move(store), std::move(recovered));
 }

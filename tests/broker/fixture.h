@@ -26,6 +26,7 @@
 #include "broker/broker.h"
 #include "broker/options.h"
 #include "storage/log_store.h"
+#include "tests/support/forwarding_store.h"
 #include "tests/support/memory_store.h"
 
 namespace strata::testing {
@@ -54,9 +55,9 @@ class Gate {
 };
 
 // A MemoryStore behind gates. The MemoryStore is the disk: it outlives the broker that owns this.
-class GatedStore : public storage::LogStore {
+class GatedStore : public ForwardingStore {
  public:
-  explicit GatedStore(std::shared_ptr<MemoryStore> disk) : disk_(std::move(disk)) {}
+  explicit GatedStore(std::shared_ptr<MemoryStore> disk) : ForwardingStore(std::move(disk)) {}
 
   Gate writes;
   Gate syncs;
@@ -69,26 +70,6 @@ class GatedStore : public storage::LogStore {
   Status Sync() override;
   Result<std::vector<storage::ReadItem>> Read(ChannelNumber channel, MessageId from, MessageId end,
                                               size_t max_bytes) override;
-  Result<MessageId> FindTime(ChannelNumber channel, TimeMicros time, MessageId from,
-                             MessageId end) override {
-    return disk_->FindTime(channel, time, from, end);
-  }
-  std::optional<MessageId> OldestId(ChannelNumber channel) override {
-    return disk_->OldestId(channel);
-  }
-  void NoteAcknowledged(const std::vector<std::pair<ChannelNumber, MessageId>>& ids) override {
-    disk_->NoteAcknowledged(ids);
-  }
-  Status Close() override { return disk_->Close(); }
-  bool failed() const override { return disk_->failed(); }
-  Status failure() const override { return disk_->failure(); }
-  storage::StoreStats Stats() const override { return disk_->Stats(); }
-  storage::ChannelSpace Space(ChannelNumber channel) const override {
-    return disk_->Space(channel);
-  }
-
- protected:
-  const std::shared_ptr<MemoryStore> disk_;
 
  private:
   std::atomic<std::thread::id> write_thread_{};

@@ -10,6 +10,7 @@
 
 #include "tests/faults/scene.h"
 #include "tests/support/catch.h"
+#include "tests/support/forwarding_store.h"
 
 namespace strata::testing {
 namespace {
@@ -157,36 +158,10 @@ std::vector<std::string> RunHistory(uint64_t seed, SyncPolicy sync = SyncPolicy:
 }
 
 // A store whose syncs do nothing: what a forgotten SyncWAL would be.
-class WithoutSync final : public storage::LogStore {
+class WithoutSync final : public ForwardingStore {
  public:
-  explicit WithoutSync(std::unique_ptr<storage::LogStore> store) : store_(std::move(store)) {}
+  using ForwardingStore::ForwardingStore;
   Status Sync() override { return Status::Ok(); }
-
-  Status Write(const storage::WriteGroup& group) override { return store_->Write(group); }
-  Result<std::vector<storage::ReadItem>> Read(ChannelNumber channel, MessageId from, MessageId end,
-                                              size_t max_bytes) override {
-    return store_->Read(channel, from, end, max_bytes);
-  }
-  Result<MessageId> FindTime(ChannelNumber channel, TimeMicros time, MessageId from,
-                             MessageId end) override {
-    return store_->FindTime(channel, time, from, end);
-  }
-  std::optional<MessageId> OldestId(ChannelNumber channel) override {
-    return store_->OldestId(channel);
-  }
-  void NoteAcknowledged(const std::vector<std::pair<ChannelNumber, MessageId>>& next_ids) override {
-    store_->NoteAcknowledged(next_ids);
-  }
-  Status Close() override { return store_->Close(); }
-  bool failed() const override { return store_->failed(); }
-  Status failure() const override { return store_->failure(); }
-  storage::StoreStats Stats() const override { return store_->Stats(); }
-  storage::ChannelSpace Space(ChannelNumber channel) const override {
-    return store_->Space(channel);
-  }
-
- private:
-  const std::unique_ptr<storage::LogStore> store_;
 };
 
 // True if one of the first `seeds` histories breaks the promise.

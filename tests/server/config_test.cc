@@ -16,6 +16,9 @@ namespace {
 
 using testing::TempDir;
 
+constexpr int64_t kMinuteMicros = 60'000'000;
+constexpr int64_t kDayMicros = 24 * 60 * kMinuteMicros;
+
 std::string WriteFile(const std::string& path, const std::string& text) {
   std::ofstream(path) << text;
   return path;
@@ -67,12 +70,14 @@ TEST_CASE("without a file everything has its documented default") {
   CHECK(config->monitor.log_time);
   CHECK(config->monitor.log_file.empty());
   CHECK(config->monitor.log_size_limit == 512u << 20);
-  CHECK(config->retention.time_minutes == 4320);
-  CHECK(config->retention.size_mb == 8192);
-  CHECK(config->retention.max_messages == -1);
-  CHECK(config->retention.compaction_interval == std::chrono::seconds(86400));
-  CHECK(config->not_enforced.empty());
-  CHECK(NotEnforcedWarning(*config).empty());
+  CHECK(config->broker.retention.policy == RetentionPolicy::kAcked);
+  CHECK(config->broker.retention.retention_time == 3 * kDayMicros);
+  CHECK(config->broker.retention.retention_size == int64_t{8} << 30);
+  CHECK(config->broker.retention.max_messages == kNoLimit);
+  CHECK(config->broker.retention.truncate_grace == 0);
+  CHECK(config->broker.retention.subscription_expiry == 0);
+  CHECK(config->broker.sweeper.compaction_interval == std::chrono::hours(24));
+  CHECK(config->broker.sweeper.compresses);
 }
 
 TEST_CASE("the defaults of the configuration are those of the library's own options") {
@@ -89,6 +94,8 @@ TEST_CASE("the defaults of the configuration are those of the library's own opti
   CHECK(config->broker.limits.max_payload == broker.limits.max_payload);
   CHECK(config->broker.max_pending_total == broker.max_pending_total);
   CHECK(config->broker.tail_cache == broker.tail_cache);
+  CHECK(config->broker.sweeper.compaction_interval == broker.sweeper.compaction_interval);
+  CHECK(config->broker.sweeper.compresses == broker.sweeper.compresses);
 }
 
 TEST_CASE("an empty file, a file of comments and an empty section are the defaults") {
@@ -116,6 +123,9 @@ TEST_CASE("the rocksmq section of a milvus.yaml works as it is") {
   REQUIRE(config.ok());
   CHECK(config->store.path == "/var/lib/milvus/rdb_data");
   CHECK(config->store.compression_types == std::vector<int>{0, 0, 7, 7, 7});
+  CHECK(config->broker.retention.retention_time == 4320 * kMinuteMicros);
+  CHECK(config->broker.retention.retention_size == int64_t{8192} << 20);
+  CHECK(config->broker.sweeper.compaction_interval == std::chrono::hours(24));
 
   const char* milvus22 = R"(rocksmq:
   path: /var/lib/milvus/rdb_data
@@ -129,24 +139,70 @@ TEST_CASE("the rocksmq section of a milvus.yaml works as it is") {
   const auto older = Load(milvus22);
   REQUIRE(older.ok());
   CHECK(older->store.page_size == 2147483648);
-  CHECK(older->retention.time_minutes == 10080);
-  CHECK(older->retention.size_mb == -1);
+  CHECK(older->broker.retention.retention_time == 10080 * kMinuteMicros);
+  CHECK(older->broker.retention.retention_size == kNoLimit);
   CHECK(older->store.compression_types == std::vector<int>{0, 0, 7, 7, 7});
 }
 
-TEST_CASE("settings that this version does not act upon are named, whatever their value") {
+TEST_CASE("each rule of retention reaches the broker in its own unit") {
   const auto config = Load(
-      "rocksmq:\n  retentionSizeInMB: 8192\n  path: /x\n"
-      "retention:\n  policy: limits\n",
-      {"limits.maxFileStore=1GiB"});
+      "rocksmq:\n  retentionTimeInMinutes: 90\n  retentionSizeInMB: 3\n"
+      "retention:\n  maxMsgs: 1000\n  truncateGrace: 2h\n  subscriptionExpiry: 7d\n");
   REQUIRE(config.ok());
-  CHECK(config->not_enforced == std::vector<std::string>{"rocksmq.retentionSizeInMB",
-                                                         "retention.policy",
-                                                         "limits.maxFileStore"});
-  const std::string warning = NotEnforcedWarning(*config);
-  CHECK(warning.find("rocksmq.retentionSizeInMB, retention.policy, limits.maxFileStore are set") ==
-        0);
-  CHECK(warning.find('\n') == std::string::npos);
+  const retention::Rules& rules = config->broker.retention;
+  CHECK(rules.retention_time == 90 * kMinuteMicros);
+  CHECK(rules.retention_size == 3 << 20);
+  CHECK(rules.max_messages == 1000);
+  CHECK(rules.truncate_grace == 120 * kMinuteMicros);
+  CHECK(rules.subscription_expiry == 7 * kDayMicros);
+}
+
+TEST_CASE("minus one turns a rule off, and a rule may be nothing at all") {
+  const auto off = Load("", {"rocksmq.retentionTimeInMinutes=-1", "rocksmq.retentionSizeInMB=-1",
+                             "retention.maxMsgs=-1", "retention.subscriptionExpiry=off"});
+  REQUIRE(off.ok());
+  CHECK(off->broker.retention == retention::Rules{});
+  const auto nothing = Load("", {"rocksmq.retentionTimeInMinutes=0", "rocksmq.retentionSizeInMB=0",
+                                 "retention.maxMsgs=0"});
+  REQUIRE(nothing.ok());
+  CHECK(nothing->broker.retention.retention_time == 0);
+  CHECK(nothing->broker.retention.retention_size == 0);
+  CHECK(nothing->broker.retention.max_messages == 0);
+}
+
+TEST_CASE("each policy reaches the broker, and a misspelt one is told the nearest") {
+  for (const auto& [text, policy] :
+       {std::pair{"acked", RetentionPolicy::kAcked}, std::pair{"limits", RetentionPolicy::kLimits},
+        std::pair{"truncated", RetentionPolicy::kTruncated}}) {
+    const auto config = Load("", {std::string("retention.policy=") + text});
+    REQUIRE(config.ok());
+    CHECK(config->broker.retention.policy == policy);
+  }
+  CHECK(Mistakes("retention:\n  policy: limit\n") ==
+        "strata.yaml:2: retention.policy: 'limit' is none of acked, limits, truncated; did you "
+        "mean limits?");
+}
+
+TEST_CASE("rewriting compresses where the last level does so otherwise than the first") {
+  for (const auto& [types, compresses] :
+       {std::pair{"0,7", true}, std::pair{"0,0,7,7,7", true}, std::pair{"0,7,0", false},
+        std::pair{"7,7", false}, std::pair{"7,0", true}}) {
+    INFO(types);
+    const auto config = Load("", {std::string("rocksmq.compressionTypes=") + types});
+    REQUIRE(config.ok());
+    CHECK(config->broker.sweeper.compresses == compresses);
+  }
+}
+
+TEST_CASE("a disk budget is nothing, or enough for a store") {
+  CHECK(Load("", {"limits.maxFileStore=0"})->store.max_file_store == 0);
+  CHECK(Load("", {"limits.maxFileStore=16MiB"})->store.max_file_store == 16u << 20);
+  CHECK(Load("", {"limits.maxFileStore=17179869184"})->store.max_file_store == 16ull << 30);
+  CHECK(Mistakes("limits:\n  maxFileStore: 16777215\n") ==
+        "strata.yaml:2: limits.maxFileStore: '16777215' is too little for a store; give it 16MiB "
+        "or more, or 0 for what it holds at the start and 80 % of what is free then");
+  CHECK(Mistakes("limits:\n  maxFileStore: 1025TiB\n").find("it takes 0 to 1024TiB") !=
+        std::string::npos);
 }
 
 TEST_CASE("an unknown key is refused with its line and the nearest name") {
@@ -251,8 +307,8 @@ TEST_CASE("sizes and times are understood with their units") {
   CHECK(times->broker.sync_interval == std::chrono::microseconds(1500));
   CHECK(times->store.lock_timeout == std::chrono::milliseconds(250));
   CHECK(times->server.keepalive == std::chrono::minutes(2));
-  CHECK(times->retention.compaction_interval == std::chrono::hours(1));
-  CHECK(times->retention.subscription_expiry == std::chrono::hours(7 * 24));
+  CHECK(times->broker.sweeper.compaction_interval == std::chrono::hours(1));
+  CHECK(times->broker.retention.subscription_expiry == 7 * kDayMicros);
 }
 
 TEST_CASE("numbers that do not fit are refused instead of wrapping") {

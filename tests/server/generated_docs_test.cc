@@ -136,8 +136,8 @@ as it is.
 - Sizes are bytes, or have a unit: KiB, MiB, GiB, TiB (1024), kB, MB, GB, TB (1000). Times have a unit: us, ms, s,
   min, h, d; a bare number counts in the unit that the key's line names.
 - SIGHUP takes over `monitor.trace` and `monitor.debug`; everything else counts from the next start.
-- Keys marked *later* are read and checked, and have no effect in this version. Setting one is said once in the
-  log.
+- [retention.md](retention.md) explains what the keys of retention and `limits.maxFileStore` do together, with
+  examples and how to choose values.
 
 The tables come from [broker/config_table.cc](../broker/config_table.cc), as conf/strata.yaml does; after a
 change write both anew with `STRATA_UPDATE_DOCS=1 build/dev/test_config`.
@@ -151,7 +151,7 @@ std::string ConfigurationPage() {
     for (const broker::ConfigKey& key : broker::ConfigKeys()) {
       if (!key.name.starts_with(section.name + ".")) continue;
       page += "| `" + key.name + "` | `" + key.default_text + "` | " + key.values + " | " +
-              (key.enforced ? "" : "*later:* ") + key.doc + " |\n";
+              key.doc + " |\n";
     }
   }
   return page;
@@ -198,8 +198,6 @@ TEST_CASE("conf/strata.yaml loads, and is the defaults") {
   const auto defaults = broker::LoadConfig("", {});
   REQUIRE(file.ok());
   REQUIRE(defaults.ok());
-  // No warning greets somebody who starts with the file as it is.
-  CHECK(file->not_enforced.empty());
   CHECK(file->store.path == defaults->store.path);
   CHECK(file->store.block_cache == defaults->store.block_cache);
   CHECK(file->store.compression_types == defaults->store.compression_types);
@@ -207,30 +205,8 @@ TEST_CASE("conf/strata.yaml loads, and is the defaults") {
   CHECK(file->server.port == defaults->server.port);
   CHECK(file->server.unix_socket == defaults->server.unix_socket);
   CHECK(file->monitor.log_size_limit == defaults->monitor.log_size_limit);
-  CHECK(file->retention.time_minutes == defaults->retention.time_minutes);
-}
-
-TEST_CASE("a key of conf/strata.yaml that is commented out is a default, too") {
-  std::istringstream lines(broker::DefaultConfigFile());
-  std::string text;
-  for (std::string line; std::getline(lines, line);) {
-    // "  # key: value" is a setting; prose has a blank or no colon there.
-    const size_t colon = line.find(": ");
-    const bool setting =
-        line.rfind("  # ", 0) == 0 && colon != std::string::npos && line.find(' ', 4) == colon + 1;
-    text += (setting ? "  " + line.substr(4) : line) + "\n";
-  }
-  std::string path = std::getenv("TMPDIR") != nullptr ? std::getenv("TMPDIR") : "/tmp";
-  path += "/strata-docs-XXXXXX";
-  const int fd = mkstemp(path.data());
-  REQUIRE(fd >= 0);
-  std::ofstream(path) << text;
-  const auto config = broker::LoadConfig(path, {});
-  std::remove(path.c_str());
-  INFO((config.ok() ? "" : config.status().message()));
-  REQUIRE(config.ok());
-  CHECK(config->not_enforced.size() == 8);
-  CHECK(config->retention.time_minutes == 4320);
+  CHECK(file->broker.retention == defaults->broker.retention);
+  CHECK(file->store.max_file_store == defaults->store.max_file_store);
 }
 
 }  // namespace

@@ -6,7 +6,8 @@
 
 namespace strata::testing {
 
-std::string HttpGet(const std::string& address, const std::string& path) {
+std::string HttpAnswer(const std::string& address, const std::string& method,
+                       const std::string& path) {
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos) return "";
   sockaddr_in target = {};
@@ -16,7 +17,8 @@ std::string HttpGet(const std::string& address, const std::string& path) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   std::string answer;
   if (connect(fd, reinterpret_cast<const sockaddr*>(&target), sizeof(target)) == 0) {
-    const std::string request = "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    const std::string request =
+        method + " " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     if (send(fd, request.data(), request.size(), MSG_NOSIGNAL) > 0) {
       char buffer[4096];
       for (ssize_t n; (n = recv(fd, buffer, sizeof(buffer), 0)) > 0;) {
@@ -25,6 +27,11 @@ std::string HttpGet(const std::string& address, const std::string& path) {
     }
   }
   close(fd);
+  return answer;
+}
+
+std::string HttpGet(const std::string& address, const std::string& path) {
+  const std::string answer = HttpAnswer(address, "GET", path);
   const size_t code = answer.find(' ');
   const size_t body = answer.find("\r\n\r\n");
   if (code == std::string::npos || body == std::string::npos) return "";

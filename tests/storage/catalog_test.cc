@@ -1,6 +1,13 @@
 #include "storage/catalog.h"
 
 #include <fmt/format.h>
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/write_batch.h>
+
+#include <memory>
+#include <string>
+#include <utility>
 
 #include "tests/storage/raw_database.h"
 #include "tests/storage/store_harness.h"
@@ -77,6 +84,94 @@ TEST_CASE("the rows of the documented example never change", "[catalog]") {
     CHECK(hex[key] == value);
   }
   CHECK(hex.size() == expected.size());
+}
+
+// Creates "logs" with these rules in one store and returns what the next one finds.
+RetentionOverrides Reopened(const RetentionOverrides& retention) {
+  const auto fs = NewFaultFs();
+  {
+    auto store = MustOpen(TinyOptions(fs));
+    Scribe scribe(*store);
+    ChannelRecord channel = MakeChannel(1, "logs");
+    channel.options.retention = retention;
+    REQUIRE(store->Write(scribe.Begin().Change(PutChannel{channel}).group()).ok());
+  }
+  auto store = MustOpen(TinyOptions(fs));
+  const Recovered recovered = store->TakeRecovered();
+  REQUIRE(recovered.channels.size() == 1);
+  return recovered.channels.front().record.options.retention;
+}
+
+TEST_CASE("a channel's own retention rules are kept, set or not set", "[catalog]") {
+  CHECK(Reopened({}) == RetentionOverrides());
+  const RetentionOverrides all{.policy = RetentionPolicy::kTruncated,
+                               .retention_time = 3 * 86'400'000'000,
+                               .retention_size = kNoLimit,
+                               .max_messages = 0};
+  CHECK(Reopened(all) == all);
+  RetentionOverrides one;
+  one.retention_size = 0;
+  CHECK(Reopened(one) == one);
+}
+
+TEST_CASE("a channel's rules that cannot be are damage", "[catalog]") {
+  // ChannelRow{name: "c", first_id: 1, next_id: 1} and one more field.
+  const std::string row(
+      "\x0a\x01"
+      "c\x10\x01\x20\x01");
+  const std::pair<std::string, std::string> rows[] = {
+      {std::string("\x40\x00", 2), "unknown retention policy"},
+      {std::string("\x40\x04", 2), "unknown retention policy"},
+      // -2 as a varint.
+      {"\x48\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", "impossible retention rule"},
+      {"\x50\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", "impossible retention rule"},
+      {"\x58\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", "impossible retention rule"},
+  };
+  for (const auto& [field, what] : rows) {
+    const auto fs = NewFaultFs();
+    MustOpen(TinyOptions(fs)).reset();
+    RawDatabase(fs).PutCatalogRow("C" + std::string(7, '\0') + "\1", row + field);
+    const auto store = Store::Open(TinyOptions(fs));
+    INFO(what);
+    REQUIRE_FALSE(store.ok());
+    CHECK(store.status().reason() == Reason::CORRUPTION);
+    CHECK(store.status().message().find(what) != std::string::npos);
+  }
+}
+
+// Writes `stratum` into an empty database and reads it back.
+StratumRecord ReadBack(const StratumRecord& stratum) {
+  const std::unique_ptr<rocksdb::Env> env(rocksdb::NewMemEnv(rocksdb::Env::Default()));
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.env = env.get();
+  rocksdb::DB* opened = nullptr;
+  REQUIRE(rocksdb::DB::Open(options, "/catalog", &opened).ok());
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  CatalogWriter writer(db->DefaultColumnFamily());
+  rocksdb::WriteBatch batch;
+  writer.PutStratum(&batch, stratum);
+  REQUIRE(db->Write({}, &batch).ok());
+  std::string bad;
+  const auto catalog =
+      LoadCatalog(db.get(), db->DefaultColumnFamily(),
+                  [&](const std::string& where, const std::string& what) { bad = where + what; });
+  REQUIRE(catalog.ok());
+  CHECK(bad.empty());
+  REQUIRE(catalog->strata.size() == 1);
+  return catalog->strata.front();
+}
+
+TEST_CASE("a stratum's row says whether and why it is quarantined", "[catalog]") {
+  const StratumRecord sound = ReadBack({3, 10, 20, ""});
+  CHECK(sound.number == 3);
+  CHECK(sound.created_at == 10);
+  CHECK(sound.sealed_at == 20);
+  CHECK(sound.quarantined.empty());
+  CHECK(ReadBack({3, 10, 20, "block 7 fails its checksum"}).quarantined ==
+        "block 7 fails its checksum");
+  // Names of files may be of any bytes; the row has to be read again.
+  CHECK(ReadBack({3, 10, 20, "/data/\xe4/000012.sst"}).quarantined == "/data/?/000012.sst");
 }
 
 TEST_CASE("a group's number is found in its rows", "[catalog]") {

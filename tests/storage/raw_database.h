@@ -49,6 +49,11 @@ class RawDatabase {
     auto* family = Find(channel, id, &value);
     REQUIRE(db_->Delete({}, family, Key(channel, id)).ok());
   }
+  void DropFamily(const std::string& name) {
+    for (auto* handle : handles_) {
+      if (handle->GetName() == name) REQUIRE(db_->DropColumnFamily(handle).ok());
+    }
+  }
   // Puts the bytes of one batch in the place of another.
   void Copy(ChannelNumber channel, MessageId id, ChannelNumber to_channel, MessageId to_id) {
     std::string value;

@@ -120,7 +120,7 @@ TEST_CASE("a store budget keeps strata small", "[strata]") {
 TEST_CASE("there are at most 128 strata", "[strata]") {
   const auto fs = NewFaultFs();
   StoreOptions options = TinyOptions(fs);
-  options.page_size = 64;
+  options.page_size = 256;
   options.write_buffer = 16u << 20;  // fewer flushes, so that the test is quick
   auto store = MustOpen(options);
   Scribe scribe(*store);

@@ -9,12 +9,19 @@ using storage::ReadItem;
 using storage::StoredBatch;
 using storage::WriteGroup;
 
+void MemoryStore::Erase(ChannelState* channel, MessageId through) {
+  auto& batches = channel->batches;
+  while (!batches.empty() && batches.begin()->second.next_id() - 1 <= through)
+    batches.erase(batches.begin());
+}
+
 std::unique_ptr<MemoryStore> MemoryStore::Reopen(size_t unsynced) const {
   auto store = std::make_unique<MemoryStore>();
   MutexLock lock(mu_);
   MutexLock other(store->mu_);
   const size_t survive = std::min(groups_.size(), durable_ + unsynced);
   for (size_t i = 0; i < survive; ++i) store->Apply(groups_[i]);
+  for (auto& [number, channel] : store->channels_) Erase(&channel, channel.trimmed_through);
   store->durable_ = survive;
   return store;
 }
@@ -82,9 +89,12 @@ void MemoryStore::Damage(ChannelNumber channel, MessageId first_id) {
 
 void MemoryStore::DropBefore(ChannelNumber channel, MessageId id) {
   MutexLock lock(mu_);
-  auto& batches = channels_[channel].batches;
-  while (!batches.empty() && batches.begin()->second.next_id() <= id)
-    batches.erase(batches.begin());
+  Erase(&channels_[channel], id - 1);
+}
+
+void MemoryStore::SetUsage(storage::DiskUsage usage) {
+  MutexLock lock(mu_);
+  usage_ = usage;
 }
 
 size_t MemoryStore::groups() const {
@@ -214,6 +224,10 @@ void MemoryStore::ApplyChange(const storage::CatalogChange& change) {
   } else if (const auto* gone = std::get_if<storage::DropSubscription>(&change)) {
     const auto it = channels_.find(gone->channel);
     if (it != channels_.end()) it->second.subscriptions.erase(gone->name);
+  } else if (const auto* trim = std::get_if<storage::TrimPages>(&change)) {
+    const auto it = channels_.find(trim->channel);
+    if (it == channels_.end()) return;
+    it->second.trimmed_through = std::max(it->second.trimmed_through, trim->through);
   }
 }
 
@@ -258,6 +272,52 @@ std::optional<MessageId> MemoryStore::OldestId(ChannelNumber channel) {
   if (it == channels_.end() || it->second.batches.empty()) return std::nullopt;
   return it->second.batches.begin()->first;
 }
+
+std::vector<storage::Page> MemoryStore::Pages(ChannelNumber channel) const {
+  MutexLock lock(mu_);
+  std::vector<storage::Page> pages;
+  const auto it = channels_.find(channel);
+  if (it == channels_.end()) return pages;
+  for (const auto& [first_id, batch] : it->second.batches) {
+    if (batch.next_id() - 1 <= it->second.trimmed_through) continue;
+    storage::Page& page = pages.emplace_back();
+    page.first = first_id;
+    page.next = batch.next_id();
+    page.bytes = batch.bytes.size();
+    page.batches = 1;
+    page.first_time = page.last_time = batch.append_time;
+  }
+  return pages;
+}
+
+void MemoryStore::ForgetPages(ChannelNumber channel, MessageId through) {
+  MutexLock lock(mu_);
+  const auto it = channels_.find(channel);
+  if (it == channels_.end()) return;
+  if (through > it->second.trimmed_through) Breach("pages forgotten whose rows are there");
+  Erase(&it->second, through);
+}
+
+std::vector<storage::StratumInfo> MemoryStore::DescribeStrata() const { return {}; }
+
+Result<size_t> MemoryStore::DropEmptyStrata() { return size_t{0}; }
+
+Result<storage::RewriteResult> MemoryStore::Rewrite(const storage::RewriteRequest& /*request*/) {
+  return Status(Reason::INTERNAL, "a store in memory has no strata");
+}
+
+void MemoryStore::AbandonRewrite(const storage::RewriteResult& /*result*/) {}
+
+storage::DiskUsage MemoryStore::Usage() const {
+  MutexLock lock(mu_);
+  return usage_;
+}
+
+uint64_t MemoryStore::BallastBytes() const { return 0; }
+
+void MemoryStore::ReleaseBallast() {}
+
+Status MemoryStore::RestoreBallast() { return Status::Ok(); }
 
 void MemoryStore::NoteAcknowledged(
     const std::vector<std::pair<ChannelNumber, MessageId>>& next_ids) {

@@ -8,6 +8,7 @@
 //  - cut the power: Reopen() gives a new store with the durable groups, or a prefix of the others
 //  too,
 //  - break one batch (Damage), or hide ids as retention would (DropBefore).
+// Every batch is a page of its own, so that retention can take any of them; there are no strata.
 // It checks its callers as it goes: ids and commit numbers must continue, and no call may follow a
 // failure.
 #pragma once
@@ -43,6 +44,7 @@ class MemoryStore final : public storage::LogStore {
   void FailNextSync();
   void Damage(ChannelNumber channel, MessageId first_id);
   void DropBefore(ChannelNumber channel, MessageId id);
+  void SetUsage(storage::DiskUsage usage);
 
   // --- What happened ---
   size_t groups() const;  // written
@@ -64,6 +66,16 @@ class MemoryStore final : public storage::LogStore {
   Result<MessageId> FindTime(ChannelNumber channel, TimeMicros time, MessageId from,
                              MessageId end) override;
   std::optional<MessageId> OldestId(ChannelNumber channel) override;
+  std::vector<storage::Page> Pages(ChannelNumber channel) const override;
+  void ForgetPages(ChannelNumber channel, MessageId through) override;
+  std::vector<storage::StratumInfo> DescribeStrata() const override;
+  Result<size_t> DropEmptyStrata() override;
+  Result<storage::RewriteResult> Rewrite(const storage::RewriteRequest& request) override;
+  void AbandonRewrite(const storage::RewriteResult& result) override;
+  storage::DiskUsage Usage() const override;
+  uint64_t BallastBytes() const override;
+  void ReleaseBallast() override;
+  Status RestoreBallast() override;
   void NoteAcknowledged(const std::vector<std::pair<ChannelNumber, MessageId>>& next_ids) override;
   Status Close() override;
   bool failed() const override;
@@ -78,8 +90,10 @@ class MemoryStore final : public storage::LogStore {
     std::map<std::string, storage::SubscriptionRecord> subscriptions;
     MessageId next_id = kFirstMessageId;
     TimeMicros last_append_time = 0;
+    MessageId trimmed_through = 0;  // rows gone, perhaps not yet forgotten
   };
 
+  static void Erase(ChannelState* channel, MessageId through);
   void Apply(const storage::WriteGroup& group) STRATA_REQUIRES(mu_);
   void ApplyChange(const storage::CatalogChange& change) STRATA_REQUIRES(mu_);
   void Breach(std::string what) STRATA_REQUIRES(mu_) { breaches_.push_back(std::move(what)); }
@@ -107,6 +121,7 @@ class MemoryStore final : public storage::LogStore {
   Status failure_ STRATA_GUARDED_BY(mu_);
   std::vector<std::string> breaches_ STRATA_GUARDED_BY(mu_);
   std::vector<std::pair<ChannelNumber, MessageId>> noted_ STRATA_GUARDED_BY(mu_);
+  storage::DiskUsage usage_ STRATA_GUARDED_BY(mu_){0, uint64_t{1} << 40};
 };
 
 }  // namespace strata::testing
