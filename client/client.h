@@ -193,6 +193,10 @@ class Client {
   virtual Result<ChannelInfo> DescribeChannel(const std::string& name) = 0;
   virtual Result<std::vector<ChannelInfo>> ListChannels(const std::string& prefix = "") = 0;
   virtual Result<ChannelInfo> TruncateChannel(const std::string& name, MessageId through) = 0;
+  // Replaces the channel's own retention rules, durably; what is not set follows the broker's again.
+  // INVALID_ARGUMENT for a limit below -1.
+  virtual Result<ChannelInfo> AlterChannel(const std::string& name,
+                                           const RetentionOverrides& retention) = 0;
   virtual Status DeleteChannel(const std::string& name) = 0;
 
   // --- Appending ---
@@ -235,6 +239,14 @@ class Client {
   // --- State ---
   virtual Result<ServerInfo> GetServerInfo() = 0;
   virtual Result<BrokerStatus> GetStatus() = 0;
+  // What keeps a channel's oldest page, and the retention rules in force; of all channels by name if
+  // `channel` is empty.
+  virtual Result<std::vector<ChannelSpaceInfo>> DescribeSpace(const std::string& channel = "") = 0;
+  // Begins to rewrite everything that is not yet as small as it can be, in the background; one that
+  // is running goes on. Embedded, it ends with the broker.
+  virtual Result<CompactionInfo> StartCompaction() = 0;
+  // How far it is, or how the last one ended.
+  virtual Result<CompactionInfo> DescribeCompaction() = 0;
 
   // Ends everything opened from this client. Idempotent.
   virtual void Close() = 0;

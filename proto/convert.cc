@@ -5,6 +5,8 @@
 
 #include <google/protobuf/timestamp.pb.h>
 
+#include "base/utf8.h"
+
 namespace strata {
 namespace {
 
@@ -28,10 +30,100 @@ TimeMicros Micros(const google::protobuf::Timestamp& time) {
   return time.seconds() * kMicros + time.nanos() / 1000;
 }
 
+// All but the policy, which is checked where it comes from a client.
+RetentionOverrides LimitsOf(const v1::RetentionOverrides& retention) {
+  RetentionOverrides out;
+  if (retention.has_retention_time_micros()) out.retention_time = retention.retention_time_micros();
+  if (retention.has_retention_size_bytes()) out.retention_size = retention.retention_size_bytes();
+  if (retention.has_max_messages()) out.max_messages = retention.max_messages();
+  return out;
+}
+
+bool IsKnown(v1::RetentionPolicy policy) {
+  return policy >= v1::RETENTION_POLICY_ACKED && policy <= v1::RETENTION_POLICY_TRUNCATED;
+}
+
+// Fields of the status that are about limits, retention and compression.
+void SpaceToProto(const BrokerStatus& status, v1::GetStatusResponse* out) {
+  out->set_space_state(status.space_state);
+  out->set_write_buffer_limit(status.write_buffer_limit);
+  out->set_tail_cache_limit(status.tail_cache_limit);
+  out->set_block_cache_limit(status.block_cache_limit);
+  out->set_pending_limit(status.pending_limit);
+  out->set_disk_budget_bytes(status.disk_budget_bytes);
+  out->set_soft_mark_bytes(status.soft_mark_bytes);
+  out->set_hard_mark_bytes(status.hard_mark_bytes);
+  out->set_ballast_bytes(status.ballast_bytes);
+  out->set_sweeps(status.sweeps);
+  out->set_trimmed_pages(status.trimmed_pages);
+  out->set_trimmed_bytes(status.trimmed_bytes);
+  out->set_dropped_strata(status.dropped_strata);
+  out->set_rewritten_strata(status.rewritten_strata);
+  out->set_rewrite_read_bytes(status.rewrite_read_bytes);
+  out->set_rewrite_written_bytes(status.rewrite_written_bytes);
+  out->set_compressed_strata(status.compressed_strata);
+  out->set_compressed_raw_bytes(status.compressed_raw_bytes);
+  out->set_compressed_file_bytes(status.compressed_file_bytes);
+  for (const QuarantinedStratum& each : status.quarantined) {
+    v1::QuarantinedStratum* stratum = out->add_quarantined();
+    stratum->set_number(each.number);
+    stratum->set_live_bytes(each.live_bytes);
+    stratum->set_why(ToValidUtf8(each.why));
+  }
+}
+
+void SpaceFromProto(const v1::GetStatusResponse& status, BrokerStatus* result) {
+  BrokerStatus& out = *result;
+  out.space_state = status.space_state();
+  out.write_buffer_limit = status.write_buffer_limit();
+  out.tail_cache_limit = status.tail_cache_limit();
+  out.block_cache_limit = status.block_cache_limit();
+  out.pending_limit = status.pending_limit();
+  out.disk_budget_bytes = status.disk_budget_bytes();
+  out.soft_mark_bytes = status.soft_mark_bytes();
+  out.hard_mark_bytes = status.hard_mark_bytes();
+  out.ballast_bytes = status.ballast_bytes();
+  out.sweeps = status.sweeps();
+  out.trimmed_pages = status.trimmed_pages();
+  out.trimmed_bytes = status.trimmed_bytes();
+  out.dropped_strata = status.dropped_strata();
+  out.rewritten_strata = status.rewritten_strata();
+  out.rewrite_read_bytes = status.rewrite_read_bytes();
+  out.rewrite_written_bytes = status.rewrite_written_bytes();
+  out.compressed_strata = status.compressed_strata();
+  out.compressed_raw_bytes = status.compressed_raw_bytes();
+  out.compressed_file_bytes = status.compressed_file_bytes();
+  for (const v1::QuarantinedStratum& each : status.quarantined()) {
+    out.quarantined.push_back({each.number(), each.live_bytes(), each.why()});
+  }
+}
+
 }  // namespace
+
+void ToProto(const RetentionOverrides& retention, v1::RetentionOverrides* out) {
+  if (retention.policy) out->set_policy(static_cast<v1::RetentionPolicy>(*retention.policy));
+  if (retention.retention_time) out->set_retention_time_micros(*retention.retention_time);
+  if (retention.retention_size) out->set_retention_size_bytes(*retention.retention_size);
+  if (retention.max_messages) out->set_max_messages(*retention.max_messages);
+}
+
+Result<RetentionOverrides> FromProto(const v1::RetentionOverrides& retention) {
+  RetentionOverrides out = LimitsOf(retention);
+  if (!retention.has_policy()) return out;
+  if (!IsKnown(retention.policy())) {
+    return Status(Reason::INVALID_ARGUMENT,
+                  "retention.policy is " + std::to_string(retention.policy()) +
+                      "; it takes ACKED (1), LIMITS (2) or TRUNCATED (3)");
+  }
+  out.policy = static_cast<RetentionPolicy>(retention.policy());
+  return out;
+}
 
 void ToProto(const ChannelOptions& options, v1::ChannelOptions* out) {
   out->set_first_id(options.first_id);
+  if (options.retention != RetentionOverrides()) {
+    ToProto(options.retention, out->mutable_retention());
+  }
 }
 
 Result<ChannelOptions> FromProto(const v1::ChannelOptions& options) {
@@ -42,6 +134,7 @@ Result<ChannelOptions> FromProto(const v1::ChannelOptions& options) {
                                                 "; the first id of a channel is at least 1");
   }
   if (options.first_id() > 0) out.first_id = options.first_id();
+  STRATA_ASSIGN_OR_RETURN(out.retention, FromProto(options.retention()));
   return out;
 }
 
@@ -63,6 +156,12 @@ ChannelInfo FromProto(const v1::ChannelInfo& info) {
   out.name = info.name();
   out.number = info.number();
   out.options.first_id = info.options().first_id();
+  const v1::RetentionOverrides& retention = info.options().retention();
+  out.options.retention = LimitsOf(retention);
+  // One of a newer server is left out.
+  if (IsKnown(retention.policy())) {
+    out.options.retention.policy = static_cast<RetentionPolicy>(retention.policy());
+  }
   out.created_at = Micros(info.created_at());
   out.first_available = info.first_available_id();
   out.next_id = info.next_id();
@@ -189,6 +288,68 @@ ServerInfo FromProto(const v1::GetServerInfoResponse& info) {
   return out;
 }
 
+void ToProto(const ChannelSpaceInfo& info, v1::ChannelSpace* out) {
+  out->set_channel(info.channel);
+  out->set_pages(info.pages);
+  out->set_bytes(info.bytes);
+  out->set_messages(info.messages);
+  out->set_oldest_first_id(info.oldest_first_id);
+  out->set_oldest_last_id(info.oldest_last_id);
+  out->set_oldest_bytes(info.oldest_bytes);
+  out->set_oldest_time_micros(info.oldest_time);
+  out->set_held_by(static_cast<v1::HeldBy>(info.held_by));
+  out->set_subscription(info.subscription);
+  out->set_until_micros(info.until);
+  out->set_policy(static_cast<v1::RetentionPolicy>(info.policy));
+  out->set_retention_time_micros(info.retention_time);
+  out->set_retention_size_bytes(info.retention_size);
+  out->set_max_messages(info.max_messages);
+}
+
+ChannelSpaceInfo FromProto(const v1::ChannelSpace& info) {
+  ChannelSpaceInfo out;
+  out.channel = info.channel();
+  out.pages = info.pages();
+  out.bytes = info.bytes();
+  out.messages = info.messages();
+  out.oldest_first_id = info.oldest_first_id();
+  out.oldest_last_id = info.oldest_last_id();
+  out.oldest_bytes = info.oldest_bytes();
+  out.oldest_time = info.oldest_time_micros();
+  out.held_by = static_cast<HeldBy>(info.held_by());
+  out.subscription = info.subscription();
+  out.until = info.until_micros();
+  out.policy = static_cast<RetentionPolicy>(info.policy());
+  out.retention_time = info.retention_time_micros();
+  out.retention_size = info.retention_size_bytes();
+  out.max_messages = info.max_messages();
+  return out;
+}
+
+void ToProto(const CompactionInfo& info, v1::CompactionInfo* out) {
+  out->set_running(info.running);
+  out->set_started_at_micros(info.started_at);
+  out->set_finished_at_micros(info.finished_at);
+  out->set_strata_total(info.strata_total);
+  out->set_strata_done(info.strata_done);
+  out->set_bytes_before(info.bytes_before);
+  out->set_bytes_after(info.bytes_after);
+  out->set_error(ToValidUtf8(info.error));
+}
+
+CompactionInfo FromProto(const v1::CompactionInfo& info) {
+  CompactionInfo out;
+  out.running = info.running();
+  out.started_at = info.started_at_micros();
+  out.finished_at = info.finished_at_micros();
+  out.strata_total = info.strata_total();
+  out.strata_done = info.strata_done();
+  out.bytes_before = info.bytes_before();
+  out.bytes_after = info.bytes_after();
+  out.error = info.error();
+  return out;
+}
+
 void ToProto(const BrokerStatus& status, v1::GetStatusResponse* out) {
   out->set_accepts_appends(status.accepts_appends);
   out->set_state(status.state);
@@ -214,6 +375,7 @@ void ToProto(const BrokerStatus& status, v1::GetStatusResponse* out) {
   out->set_live_bytes(status.live_bytes);
   out->set_disk_bytes(status.disk_bytes);
   out->set_disk_free_bytes(status.disk_free_bytes);
+  SpaceToProto(status, out);
 }
 
 BrokerStatus FromProto(const v1::GetStatusResponse& status) {
@@ -242,6 +404,7 @@ BrokerStatus FromProto(const v1::GetStatusResponse& status) {
   out.live_bytes = status.live_bytes();
   out.disk_bytes = status.disk_bytes();
   out.disk_free_bytes = status.disk_free_bytes();
+  SpaceFromProto(status, &out);
   return out;
 }
 

@@ -14,8 +14,12 @@
 
 namespace strata {
 
+void ToProto(const RetentionOverrides& retention, v1::RetentionOverrides* out);
+// INVALID_ARGUMENT for a policy that this version does not know. Limits are the broker's to check.
+Result<RetentionOverrides> FromProto(const v1::RetentionOverrides& retention);
+
 void ToProto(const ChannelOptions& options, v1::ChannelOptions* out);
-// first_id 0 is the default; below: INVALID_ARGUMENT.
+// first_id 0 is the default; below, or retention as above: INVALID_ARGUMENT.
 Result<ChannelOptions> FromProto(const v1::ChannelOptions& options);
 
 void ToProto(const ChannelInfo& info, v1::ChannelInfo* out);
@@ -36,6 +40,12 @@ Gap FromProto(const v1::Gap& gap);
 
 void ToProto(const ServerInfo& info, v1::GetServerInfoResponse* out);
 ServerInfo FromProto(const v1::GetServerInfoResponse& info);
+
+void ToProto(const ChannelSpaceInfo& info, v1::ChannelSpace* out);
+ChannelSpaceInfo FromProto(const v1::ChannelSpace& info);
+
+void ToProto(const CompactionInfo& info, v1::CompactionInfo* out);
+CompactionInfo FromProto(const v1::CompactionInfo& info);
 
 void ToProto(const BrokerStatus& status, v1::GetStatusResponse* out);
 BrokerStatus FromProto(const v1::GetStatusResponse& status);

@@ -69,7 +69,7 @@ AdminService::Reactor* AdminService::GetStatus(Call* call, const v1::GetStatusRe
     BrokerStatus status = broker::DescribeStatus(broker);
     if (health->state() == Health::State::kDraining) {
       status.accepts_appends = false;
-      status.state = "draining";
+      if (status.state != "failed") status.state = "draining";
     }
     ToProto(status, out);
     return Status();
@@ -119,6 +119,15 @@ AdminService::Reactor* AdminService::TruncateChannel(Call* call,
   });
 }
 
+AdminService::Reactor* AdminService::AlterChannel(Call* call,
+                                                  const v1::AlterChannelRequest* request,
+                                                  v1::ChannelInfo* out) {
+  return Run(call, [=](broker::Broker& broker) -> Status {
+    STRATA_ASSIGN_OR_RETURN(const RetentionOverrides retention, FromProto(request->retention()));
+    return Reply(broker.AlterChannel(request->name(), retention), out);
+  });
+}
+
 AdminService::Reactor* AdminService::DeleteChannel(Call* call,
                                                    const v1::DeleteChannelRequest* request,
                                                    v1::DeleteChannelResponse*) {
@@ -164,6 +173,33 @@ AdminService::Reactor* AdminService::DeleteSubscription(
     Call* call, const v1::DeleteSubscriptionRequest* request, v1::DeleteSubscriptionResponse*) {
   return Run(call, [=](broker::Broker& broker) {
     return broker.DeleteSubscription(request->channel(), request->subscription());
+  });
+}
+
+AdminService::Reactor* AdminService::DescribeSpace(Call* call,
+                                                   const v1::DescribeSpaceRequest* request,
+                                                   v1::DescribeSpaceResponse* out) {
+  return Run(call, [=](broker::Broker& broker) -> Status {
+    STRATA_ASSIGN_OR_RETURN(const auto channels, broker.DescribeSpace(request->channel()));
+    for (const ChannelSpaceInfo& info : channels) ToProto(info, out->add_channels());
+    return Status();
+  });
+}
+
+AdminService::Reactor* AdminService::StartCompaction(Call* call, const v1::StartCompactionRequest*,
+                                                     v1::CompactionInfo* out) {
+  return Run(call, [=](broker::Broker& broker) {
+    ToProto(broker.StartCompaction(), out);
+    return Status();
+  });
+}
+
+AdminService::Reactor* AdminService::DescribeCompaction(Call* call,
+                                                        const v1::DescribeCompactionRequest*,
+                                                        v1::CompactionInfo* out) {
+  return Run(call, [=](broker::Broker& broker) {
+    ToProto(broker.DescribeCompaction(), out);
+    return Status();
   });
 }
 

@@ -27,6 +27,7 @@ class AdminService final : public v1::Admin::CallbackService {
   Reactor* DescribeChannel(Call*, const v1::DescribeChannelRequest*, v1::ChannelInfo*) override;
   Reactor* ListChannels(Call*, const v1::ListChannelsRequest*, v1::ListChannelsResponse*) override;
   Reactor* TruncateChannel(Call*, const v1::TruncateChannelRequest*, v1::ChannelInfo*) override;
+  Reactor* AlterChannel(Call*, const v1::AlterChannelRequest*, v1::ChannelInfo*) override;
   Reactor* DeleteChannel(Call*, const v1::DeleteChannelRequest*,
                          v1::DeleteChannelResponse*) override;
 
@@ -40,6 +41,12 @@ class AdminService final : public v1::Admin::CallbackService {
                             v1::SubscriptionInfo*) override;
   Reactor* DeleteSubscription(Call*, const v1::DeleteSubscriptionRequest*,
                               v1::DeleteSubscriptionResponse*) override;
+
+  Reactor* DescribeSpace(Call*, const v1::DescribeSpaceRequest*,
+                         v1::DescribeSpaceResponse*) override;
+  Reactor* StartCompaction(Call*, const v1::StartCompactionRequest*, v1::CompactionInfo*) override;
+  Reactor* DescribeCompaction(Call*, const v1::DescribeCompactionRequest*,
+                              v1::CompactionInfo*) override;
 
  private:
   // Answers the call with what `work` returns, on the executor.

@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+#include <vector>
+
 #include <nlohmann/json.hpp>
 
 #include "tools/exit_codes.h"
 #include "tools/format.h"
+#include "tools/retention_text.h"
 
 namespace strata::tools {
 namespace {
@@ -17,7 +21,9 @@ uint64_t Available(const ChannelInfo& info) {
 nlohmann::ordered_json ToJson(const ChannelInfo& info) {
   nlohmann::ordered_json json = {{"name", info.name},
                                  {"number", info.number},
-                                 {"options", {{"first_id", info.options.first_id}}},
+                                 {"options",
+                                  {{"first_id", info.options.first_id},
+                                   {"retention", OverridesToJson(info.options.retention)}}},
                                  {"created_at", FormatTime(info.created_at)},
                                  {"first_available_id", info.first_available},
                                  {"next_id", info.next_id},
@@ -29,8 +35,8 @@ nlohmann::ordered_json ToJson(const ChannelInfo& info) {
   return json;
 }
 
-std::string ToText(const ChannelInfo& info) {
-  return FormatFields({
+std::string ToText(const ChannelInfo& info, const ChannelSpaceInfo& space) {
+  std::vector<std::pair<std::string, std::string>> fields = {
       {"channel", info.name},
       {"number", std::to_string(info.number)},
       {"created", FormatTime(info.created_at)},
@@ -41,11 +47,25 @@ std::string ToText(const ChannelInfo& info) {
                                                         : std::to_string(info.truncated_through)},
       {"last append", FormatTimeOrNever(info.last_append_time)},
       {"stored", fmt::format("{} in {} pages", FormatBytes(info.bytes), info.pages)},
-  });
+  };
+  for (auto& field : RuleFields(info.options.retention, space)) fields.push_back(std::move(field));
+  return FormatFields(fields);
 }
 
-Result<int> Print(const Io& io, const ChannelInfo& info) {
-  STRATA_RETURN_IF_ERROR(io.out.Append(io.json ? ToLine(ToJson(info)) : ToText(info)));
+// With the retention rules in force, which the channel's info does not have.
+Result<int> Print(Client& client, const Io& io, const ChannelInfo& info) {
+  STRATA_ASSIGN_OR_RETURN(const std::vector<ChannelSpaceInfo> spaces,
+                          client.DescribeSpace(info.name));
+  const ChannelSpaceInfo space = spaces.empty() ? ChannelSpaceInfo() : spaces.front();
+  std::string text;
+  if (io.json) {
+    nlohmann::ordered_json json = ToJson(info);
+    json["retention"] = RulesToJson(space);
+    text = ToLine(json);
+  } else {
+    text = ToText(info, space);
+  }
+  STRATA_RETURN_IF_ERROR(io.out.Append(text));
   STRATA_RETURN_IF_ERROR(io.out.Flush());
   return kExitOk;
 }
@@ -62,10 +82,17 @@ Result<bool> ReadYes(const Io& io) {
 
 }  // namespace
 
+RetentionOverrides RetentionChange::On(const RetentionOverrides& own) const {
+  return {.policy = policy.value_or(own.policy),
+          .retention_time = time.value_or(own.retention_time),
+          .retention_size = size.value_or(own.retention_size),
+          .max_messages = max_messages.value_or(own.max_messages)};
+}
+
 Result<int> CreateChannel(Client& client, const Io& io, const std::string& name,
                           const ChannelOptions& options) {
   STRATA_ASSIGN_OR_RETURN(const ChannelInfo info, client.CreateChannel(name, options));
-  return Print(io, info);
+  return Print(client, io, info);
 }
 
 Result<int> ListChannels(Client& client, const Io& io, const std::string& prefix) {
@@ -96,13 +123,21 @@ Result<int> ListChannels(Client& client, const Io& io, const std::string& prefix
 
 Result<int> DescribeChannel(Client& client, const Io& io, const std::string& name) {
   STRATA_ASSIGN_OR_RETURN(const ChannelInfo info, client.DescribeChannel(name));
-  return Print(io, info);
+  return Print(client, io, info);
 }
 
 Result<int> TruncateChannel(Client& client, const Io& io, const std::string& name,
                             MessageId through) {
   STRATA_ASSIGN_OR_RETURN(const ChannelInfo info, client.TruncateChannel(name, through));
-  return Print(io, info);
+  return Print(client, io, info);
+}
+
+Result<int> AlterChannel(Client& client, const Io& io, const std::string& name,
+                         const RetentionChange& change) {
+  STRATA_ASSIGN_OR_RETURN(const ChannelInfo before, client.DescribeChannel(name));
+  STRATA_ASSIGN_OR_RETURN(const ChannelInfo info,
+                          client.AlterChannel(name, change.On(before.options.retention)));
+  return Print(client, io, info);
 }
 
 Result<int> DeleteChannel(Client& client, const Io& io, const std::string& name, bool yes) {

@@ -72,6 +72,33 @@ std::string FormatDuration(std::chrono::microseconds duration) {
   return fmt::format("{}d{:02}h", seconds / 86'400, seconds / 3'600 % 24);
 }
 
+std::string FormatSpan(int64_t micros) {
+  constexpr std::pair<const char*, int64_t> kUnits[] = {{"d", 86'400'000'000}, {"h", 3'600'000'000},
+                                                        {"m", 60'000'000},     {"s", 1'000'000},
+                                                        {"ms", 1'000},         {"us", 1}};
+  std::string text;
+  for (const auto& [name, size] : kUnits) {
+    if (micros >= size) text += fmt::format("{}{}", micros / size, name);
+    micros %= size;
+  }
+  return text.empty() ? "0s" : text;
+}
+
+std::string FormatSize(uint64_t bytes) {
+  constexpr std::array kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (bytes < 1'024) return fmt::format("{} B", bytes);
+  auto value = static_cast<double>(bytes) / 1'024;
+  size_t unit = 0;
+  // 1023.95 would be printed as 1024.0.
+  while (value >= 1'023.95 && unit + 1 < kUnits.size()) {
+    value /= 1'024;
+    ++unit;
+  }
+  std::string digits = fmt::format("{:.1f}", value);
+  if (digits.ends_with(".0")) digits.resize(digits.size() - 2);
+  return fmt::format("{} {}", digits, kUnits[unit]);
+}
+
 std::string FormatBytes(uint64_t bytes) {
   if (bytes < 1'000) return fmt::format("{} B", bytes);
   constexpr std::array kUnits = {"kB", "MB", "GB", "TB", "PB", "EB"};

@@ -21,8 +21,12 @@ std::string FormatTime(TimeMicros time);
 std::string FormatTimeOrNever(TimeMicros time);
 // "950 ms", "12.3 s", "4m05s", "3h12m", "12d03h".
 std::string FormatDuration(std::chrono::microseconds duration);
+// "3d", "1h30m", "0s": exact; ParseDuration reads it back.
+std::string FormatSpan(int64_t micros);
 // "17 B", "12.3 kB", "1.5 GB": powers of 1,000, as in rates.
 std::string FormatBytes(uint64_t bytes);
+// "17 B", "1.5 MiB", "256 MiB": powers of 1,024, as limits are set.
+std::string FormatSize(uint64_t bytes);
 // "1,234,567".
 std::string FormatCount(uint64_t count);
 

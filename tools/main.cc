@@ -19,6 +19,7 @@
 #include "client/client.h"
 #include "client/connect.h"
 #include "tools/channel_command.h"
+#include "tools/compact_command.h"
 #include "tools/consume_command.h"
 #include "tools/exit_codes.h"
 #include "tools/format.h"
@@ -38,7 +39,7 @@ process on the directory DIR, which no other process may have open.
 
 Exit codes: 0 done; 1 the command failed (verify: the store has problems); 2 the command line is
 wrong and nothing was tried (verify: the store could not be read); 128 + signal: stopped by it
-before the end of the input or of the channel.)";
+before the end of the input, the channel or the compaction.)";
 
 // What the command line asks for; its parts are filled in by the parser.
 struct CommandLine {
@@ -78,15 +79,57 @@ CLI::Option* AddSeparator(CLI::App& app, std::string* separator, const char* des
       description);
 }
 
+// The options of a channel's retention rules, for create and alter.
+void AddRetention(CLI::App& app, RetentionChange* change) {
+  const auto add = [&](const char* name, const char* type, auto parse, auto* value,
+                       const char* description) {
+    app.add_option_function<std::string>(
+           name,
+           [name, parse, value](const std::string& text) {
+             value->emplace(Check(name, parse(text)));
+           },
+           description)
+        ->type_name(type);
+  };
+  add("--retention-time", "TIME", ParseRetentionTime, &change->time,
+      "How long messages are kept: 3d, 90m, off, or default (the broker's)");
+  add("--retention-size", "SIZE", ParseRetentionSize, &change->size,
+      "How much the channel keeps: 256MiB, 10GB, off or default");
+  add("--max-msgs", "N", ParseMaxMessages, &change->max_messages,
+      "How many messages the channel keeps: a number, off or default");
+  add("--retention-policy", "POLICY", ParseRetentionPolicy, &change->policy,
+      "Which of them may go: acked, limits, truncated or default");
+}
+
+void AddAlter(CLI::App& channel, CommandLine& line) {
+  auto name = std::make_shared<std::string>();
+  auto change = std::make_shared<RetentionChange>();
+  CLI::App* alter = channel.add_subcommand(
+      "alter", "Change a channel's own retention rules; what is not given stays");
+  alter->add_option("NAME", *name)->required();
+  AddRetention(*alter, change.get());
+  alter->callback([name, change, &line] {
+    if (change->empty()) {
+      throw CLI::RequiredError(
+          "--retention-time, --retention-size, --max-msgs or --retention-policy");
+    }
+    line.command = [name, change](Client& client, const Io& io) {
+      return AlterChannel(client, io, *name, *change);
+    };
+  });
+}
+
 void AddChannelCommands(CLI::App& app, CommandLine& line) {
   struct Arguments {
     std::string name;
     ChannelOptions options;
+    RetentionChange retention;
     MessageId through = 0;
     bool yes = false;
   };
   auto args = std::make_shared<Arguments>();
-  CLI::App* channel = app.add_subcommand("channel", "Create, list, describe, truncate, delete");
+  CLI::App* channel =
+      app.add_subcommand("channel", "Create, list, describe, alter, truncate, delete");
   channel->require_subcommand(1);
 
   CLI::App* create = channel->add_subcommand("create", "Create a channel");
@@ -94,7 +137,9 @@ void AddChannelCommands(CLI::App& app, CommandLine& line) {
   create->add_option("--first-id", args->options.first_id, "The id of its first message")
       ->check(CLI::Range(MessageId{1}, std::numeric_limits<MessageId>::max()))
       ->type_name("ID");
+  AddRetention(*create, &args->retention);
   create->callback([args, &line] {
+    args->options.retention = args->retention.On({});
     line.command = [args](Client& client, const Io& io) {
       return CreateChannel(client, io, args->name, args->options);
     };
@@ -115,6 +160,8 @@ void AddChannelCommands(CLI::App& app, CommandLine& line) {
       return DescribeChannel(client, io, args->name);
     };
   });
+
+  AddAlter(*channel, line);
 
   CLI::App* truncate = channel->add_subcommand("truncate", "Remove messages from the old end");
   truncate->add_option("NAME", args->name)->required();
@@ -261,11 +308,28 @@ void AddSubscriptionCommands(CLI::App& app, CommandLine& line) {
 void AddStatus(CLI::App& app, CommandLine& line) {
   auto options = std::make_shared<StatusOptions>();
   CLI::App* status = app.add_subcommand("status", "Show what the broker does and holds");
-  status->add_flag("--watch", options->watch, "A line with rates every second, until Ctrl-C");
+  CLI::Option* watch =
+      status->add_flag("--watch", options->watch, "A line with rates every second, until Ctrl-C");
+  status->add_flag("--space", options->space, "What keeps each channel's oldest page on disk")
+      ->excludes(watch);
   status->callback([options, &line] {
     options->address = line.server;
     line.command = [options](Client& client, const Io& io) {
       return ShowStatus(client, io, *options);
+    };
+  });
+}
+
+void AddCompact(CLI::App& app, CommandLine& line) {
+  auto options = std::make_shared<CompactOptions>();
+  CLI::App* compact = app.add_subcommand(
+      "compact", "Rewrite everything that is not yet as small as it can be, in the background");
+  compact->add_flag("--wait", options->wait, "Return when it has ended (embedded: always)");
+  compact->callback([options, &line] {
+    // The broker in this process takes its compaction with it.
+    if (line.server.starts_with("embedded:")) options->wait = true;
+    line.command = [options](Client& client, const Io& io) {
+      return Compact(client, io, *options);
     };
   });
 }
@@ -323,6 +387,7 @@ int Main(int argc, char** argv) {
   AddConsume(app, line);
   AddSubscriptionCommands(app, line);
   AddStatus(app, line);
+  AddCompact(app, line);
   AddVerify(app, line);
   try {
     app.parse(argc, argv);

@@ -35,28 +35,44 @@ bool Take(std::string_view* text, std::string_view prefix) {
   return true;
 }
 
-// "-1h30m" as a negative duration; none if it is not of this form.
-std::optional<microseconds> ParseRelative(std::string_view text) {
-  if (!Take(&text, "-") || text.empty()) return std::nullopt;
-  microseconds total{0};
+struct Unit {
+  std::string_view name;
+  int64_t size;
+};
+
+// Takes one of `units` off the front of *text; 0 if none is there. Longer names come first.
+template <size_t N>
+int64_t TakeUnit(std::string_view* text, const Unit (&units)[N]) {
+  for (const Unit& unit : units) {
+    if (Take(text, unit.name)) return unit.size;
+  }
+  return 0;
+}
+
+// "1h30m"; none if it is not of this form, or no number of microseconds.
+std::optional<microseconds> ParseSpan(std::string_view text) {
+  constexpr Unit kUnits[] = {{"us", 1},         {"ms", 1'000},        {"s", 1'000'000},
+                             {"m", 60'000'000}, {"h", 3'600'000'000}, {"d", 86'400'000'000}};
+  if (text.empty()) return std::nullopt;
+  int64_t total = 0;
   while (!text.empty()) {
-    const std::optional<int64_t> amount = TakeDigits(&text, 1, 9);
-    if (!amount) return std::nullopt;
-    if (Take(&text, "ms")) {
-      total += std::chrono::milliseconds(*amount);
-    } else if (Take(&text, "s")) {
-      total += std::chrono::seconds(*amount);
-    } else if (Take(&text, "m")) {
-      total += std::chrono::minutes(*amount);
-    } else if (Take(&text, "h")) {
-      total += std::chrono::hours(*amount);
-    } else if (Take(&text, "d") && *amount < 100'000'000) {
-      total += std::chrono::days(*amount);
-    } else {
+    const std::optional<int64_t> amount = TakeDigits(&text, 1, 18);
+    const int64_t unit = amount ? TakeUnit(&text, kUnits) : 0;
+    int64_t part = 0;
+    if (unit == 0 || __builtin_mul_overflow(*amount, unit, &part) ||
+        __builtin_add_overflow(total, part, &total)) {
       return std::nullopt;
     }
   }
-  return -total;
+  return microseconds(total);
+}
+
+// "-1h30m" as a negative duration; none if it is not of this form.
+std::optional<microseconds> ParseRelative(std::string_view text) {
+  if (!Take(&text, "-")) return std::nullopt;
+  const std::optional<microseconds> span = ParseSpan(text);
+  if (!span) return std::nullopt;
+  return -*span;
 }
 
 // ".25" and the like; digits beyond microseconds are dropped.
@@ -159,6 +175,66 @@ Result<int64_t> ParseNumber(std::string_view text, int64_t minimum) {
   if (error == std::errc() && end == text.data() + text.size() && value >= minimum) return value;
   return Invalid(fmt::format("'{}' is no number from {} to {}", text, minimum,
                              std::numeric_limits<int64_t>::max()));
+}
+
+Result<int64_t> ParseDuration(std::string_view text) {
+  if (const auto span = ParseSpan(text)) return span->count();
+  return Invalid(fmt::format("'{}' is no time; write 3d, 90m or 1h30m (us, ms, s, m, h, d)", text));
+}
+
+Result<int64_t> ParseSize(std::string_view text) {
+  constexpr Unit kUnits[] = {{"KiB", int64_t{1} << 10},
+                             {"MiB", int64_t{1} << 20},
+                             {"GiB", int64_t{1} << 30},
+                             {"TiB", int64_t{1} << 40},
+                             {"kB", 1'000},
+                             {"MB", 1'000'000},
+                             {"GB", 1'000'000'000},
+                             {"TB", 1'000'000'000'000},
+                             {"B", 1}};
+  std::string_view rest = text;
+  const std::optional<int64_t> amount = TakeDigits(&rest, 1, 18);
+  const int64_t unit = rest.empty() ? 1 : TakeUnit(&rest, kUnits);
+  int64_t bytes = 0;
+  if (!amount || unit == 0 || !rest.empty() || __builtin_mul_overflow(*amount, unit, &bytes)) {
+    return Invalid(fmt::format("'{}' is no size; write 256MiB, 10GB or a number of bytes", text));
+  }
+  return bytes;
+}
+
+namespace {
+
+// What all rules have in common.
+template <typename Parse>
+Result<std::optional<int64_t>> ParseRule(std::string_view text, Parse parse) {
+  if (text == "default") return std::optional<int64_t>();
+  if (text == "off") return std::optional<int64_t>(kNoLimit);
+  const Result<int64_t> value = parse(text);
+  if (!value.ok()) return Invalid(value.status().message() + ", or off or default");
+  return std::optional<int64_t>(*value);
+}
+
+}  // namespace
+
+Result<std::optional<int64_t>> ParseRetentionTime(std::string_view text) {
+  return ParseRule(text, ParseDuration);
+}
+
+Result<std::optional<int64_t>> ParseRetentionSize(std::string_view text) {
+  return ParseRule(text, ParseSize);
+}
+
+Result<std::optional<int64_t>> ParseMaxMessages(std::string_view text) {
+  return ParseRule(text, [](std::string_view number) { return ParseNumber(number, 0); });
+}
+
+Result<std::optional<RetentionPolicy>> ParseRetentionPolicy(std::string_view text) {
+  using Policy = std::optional<RetentionPolicy>;
+  if (text == "default") return Policy();
+  if (text == "acked") return Policy(RetentionPolicy::kAcked);
+  if (text == "limits") return Policy(RetentionPolicy::kLimits);
+  if (text == "truncated") return Policy(RetentionPolicy::kTruncated);
+  return Invalid(fmt::format("'{}' is no policy; write acked, limits, truncated or default", text));
 }
 
 Result<std::string> ParseEscapes(std::string_view text) {

@@ -2,6 +2,7 @@
 // right; the program prints it as a mistake of usage (exit code 2).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,20 @@ Result<TimeMicros> ParseTime(std::string_view text, TimeMicros now);
 
 // "earliest", "latest", an id ("17"), "after:17", or a time as above.
 Result<StartPosition> ParseStart(std::string_view text, TimeMicros now);
+
+// "3d", "90m", "1h30m": microseconds, with the units us, ms, s, m, h and d.
+Result<int64_t> ParseDuration(std::string_view text);
+
+// "4096", "256MiB": bytes, with the units B, KiB, MiB, GiB, TiB (1,024) and kB, MB, GB, TB (1,000).
+Result<int64_t> ParseSize(std::string_view text);
+
+// A retention rule of a channel: what is said of each, "off" (kNoLimit), or "default" (nothing, which
+// is the broker's).
+Result<std::optional<int64_t>> ParseRetentionTime(std::string_view text);  // a duration
+Result<std::optional<int64_t>> ParseRetentionSize(std::string_view text);  // a size
+Result<std::optional<int64_t>> ParseMaxMessages(std::string_view text);    // a number
+// "acked", "limits", "truncated" or "default".
+Result<std::optional<RetentionPolicy>> ParseRetentionPolicy(std::string_view text);
 
 // A decimal number of at least `minimum`.
 Result<int64_t> ParseNumber(std::string_view text, int64_t minimum);

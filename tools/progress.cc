@@ -11,6 +11,15 @@ namespace strata::tools {
 
 using std::chrono::milliseconds;
 
+std::string ProgressBar(double share) {
+  constexpr size_t kWidth = 20;
+  share = std::clamp(share, 0.0, 1.0);
+  const auto filled = static_cast<size_t>(share * kWidth);
+  std::string bar(filled, '=');
+  if (filled < kWidth) bar += '>';
+  return fmt::format("[{:<{}}] {:3.0f}%", bar, kWidth, share * 100);
+}
+
 Progress::Progress(const Io& io, std::optional<uint64_t> total_bytes)
     : io_(io),
       total_(total_bytes),
@@ -36,12 +45,7 @@ void Progress::Clear() {
 std::string Progress::Line(uint64_t bytes, uint64_t messages, double seconds) const {
   std::string line;
   if (total_ && *total_ > 0) {
-    constexpr size_t kWidth = 20;
-    const double share = std::min(1.0, static_cast<double>(bytes) / static_cast<double>(*total_));
-    const auto filled = static_cast<size_t>(share * kWidth);
-    std::string bar(filled, '=');
-    if (filled < kWidth) bar += '>';
-    line += fmt::format("[{:<{}}] {:3.0f}%  ", bar, kWidth, share * 100);
+    line = ProgressBar(static_cast<double>(bytes) / static_cast<double>(*total_)) + "  ";
   }
   const auto rate = [&](uint64_t amount) {
     return static_cast<uint64_t>(static_cast<double>(amount) / seconds);

@@ -13,6 +13,9 @@
 
 namespace strata::tools {
 
+// "[=========>          ]  46%" for a share of 0 to 1.
+std::string ProgressBar(double share);
+
 class Progress {
  public:
   // Silent unless standard error is a terminal. `io` outlives it.

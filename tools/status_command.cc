@@ -3,41 +3,75 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "tools/exit_codes.h"
 #include "tools/format.h"
+#include "tools/space_command.h"
 
 namespace strata::tools {
 namespace {
 
+// Limits, retention and compression.
+nlohmann::ordered_json SpaceToJson(const BrokerStatus& s) {
+  nlohmann::ordered_json json = {{"space_state", s.space_state},
+                                 {"disk_budget_bytes", s.disk_budget_bytes},
+                                 {"soft_mark_bytes", s.soft_mark_bytes},
+                                 {"hard_mark_bytes", s.hard_mark_bytes},
+                                 {"ballast_bytes", s.ballast_bytes},
+                                 {"write_buffer_limit", s.write_buffer_limit},
+                                 {"tail_cache_limit", s.tail_cache_limit},
+                                 {"block_cache_limit", s.block_cache_limit},
+                                 {"pending_limit", s.pending_limit},
+                                 {"sweeps", s.sweeps},
+                                 {"trimmed_pages", s.trimmed_pages},
+                                 {"trimmed_bytes", s.trimmed_bytes},
+                                 {"dropped_strata", s.dropped_strata},
+                                 {"rewritten_strata", s.rewritten_strata},
+                                 {"rewrite_read_bytes", s.rewrite_read_bytes},
+                                 {"rewrite_written_bytes", s.rewrite_written_bytes},
+                                 {"compressed_strata", s.compressed_strata},
+                                 {"compressed_raw_bytes", s.compressed_raw_bytes},
+                                 {"compressed_file_bytes", s.compressed_file_bytes}};
+  auto& quarantined = json["quarantined"] = nlohmann::ordered_json::array();
+  for (const QuarantinedStratum& each : s.quarantined) {
+    quarantined.push_back(
+        {{"stratum", each.number}, {"live_bytes", each.live_bytes}, {"why", each.why}});
+  }
+  return json;
+}
+
 nlohmann::ordered_json ToJson(const BrokerStatus& s) {
-  return {{"accepts_appends", s.accepts_appends},
-          {"state", s.state},
-          {"failure", s.failure},
-          {"uptime_seconds", static_cast<double>(s.uptime.count()) / 1e6},
-          {"channels", s.channels},
-          {"subscriptions", s.subscriptions},
-          {"readers", s.readers},
-          {"messages_appended", s.messages_appended},
-          {"bytes_appended", s.bytes_appended},
-          {"batches_appended", s.batches_appended},
-          {"groups", s.groups},
-          {"syncs", s.syncs},
-          {"cache_hits", s.cache_hits},
-          {"storage_reads", s.storage_reads},
-          {"pending_bytes", s.pending_bytes},
-          {"tail_cache_bytes", s.tail_cache_bytes},
-          {"memtable_bytes", s.memtable_bytes},
-          {"block_cache_bytes", s.block_cache_bytes},
-          {"resident_bytes", s.resident_bytes},
-          {"strata", s.strata},
-          {"pages", s.pages},
-          {"live_bytes", s.live_bytes},
-          {"disk_bytes", s.disk_bytes},
-          {"disk_free_bytes", s.disk_free_bytes}};
+  nlohmann::ordered_json json = {{"accepts_appends", s.accepts_appends},
+                                 {"state", s.state},
+                                 {"failure", s.failure},
+                                 {"uptime_seconds", static_cast<double>(s.uptime.count()) / 1e6},
+                                 {"channels", s.channels},
+                                 {"subscriptions", s.subscriptions},
+                                 {"readers", s.readers},
+                                 {"messages_appended", s.messages_appended},
+                                 {"bytes_appended", s.bytes_appended},
+                                 {"batches_appended", s.batches_appended},
+                                 {"groups", s.groups},
+                                 {"syncs", s.syncs},
+                                 {"cache_hits", s.cache_hits},
+                                 {"storage_reads", s.storage_reads},
+                                 {"pending_bytes", s.pending_bytes},
+                                 {"tail_cache_bytes", s.tail_cache_bytes},
+                                 {"memtable_bytes", s.memtable_bytes},
+                                 {"block_cache_bytes", s.block_cache_bytes},
+                                 {"resident_bytes", s.resident_bytes},
+                                 {"strata", s.strata},
+                                 {"pages", s.pages},
+                                 {"live_bytes", s.live_bytes},
+                                 {"disk_bytes", s.disk_bytes},
+                                 {"disk_free_bytes", s.disk_free_bytes}};
+  json.update(SpaceToJson(s));
+  return json;
 }
 
 nlohmann::ordered_json ToJson(const ServerInfo& info) {
@@ -63,12 +97,54 @@ std::string BacklogText(const std::vector<SubscriptionInfo>& subscriptions) {
                      most->name, most->channel);
 }
 
+// "1.0 MB of 33.6 MB".
+std::string Of(uint64_t bytes, uint64_t limit) {
+  return limit == 0 ? FormatBytes(bytes)
+                    : fmt::format("{} of {}", FormatBytes(bytes), FormatBytes(limit));
+}
+
+std::string SpaceText(const BrokerStatus& s) {
+  if (s.disk_budget_bytes == 0) return s.space_state + ", no budget (limits.maxFileStore)";
+  return fmt::format("{}, {} used; pressure from {}, full from {}", s.space_state,
+                     Of(s.disk_bytes, s.disk_budget_bytes), FormatBytes(s.soft_mark_bytes),
+                     FormatBytes(s.hard_mark_bytes));
+}
+
+std::string RetentionText(const BrokerStatus& s) {
+  return fmt::format(
+      "{} pages with {} removed in {} sweeps; {} strata dropped, {} rewritten ({} read, {} "
+      "written)",
+      FormatCount(s.trimmed_pages), FormatBytes(s.trimmed_bytes), FormatCount(s.sweeps),
+      FormatCount(s.dropped_strata), FormatCount(s.rewritten_strata),
+      FormatBytes(s.rewrite_read_bytes), FormatBytes(s.rewrite_written_bytes));
+}
+
+std::string CompressionText(const BrokerStatus& s) {
+  const uint64_t raw = s.compressed_raw_bytes;
+  const uint64_t file = s.compressed_file_bytes;
+  if (raw == 0) return "nothing yet";
+  return fmt::format("{} strata, {} in files of {}: ratio {:.2f}, {} saved",
+                     FormatCount(s.compressed_strata), FormatBytes(raw), FormatBytes(file),
+                     static_cast<double>(file) / static_cast<double>(raw),
+                     FormatBytes(raw > file ? raw - file : 0));
+}
+
+std::string MemoryText(const BrokerStatus& s) {
+  return fmt::format("{} resident: tail cache {}, memtables {}, block cache {}",
+                     FormatBytes(s.resident_bytes), Of(s.tail_cache_bytes, s.tail_cache_limit),
+                     Of(s.memtable_bytes, s.write_buffer_limit),
+                     Of(s.block_cache_bytes, s.block_cache_limit));
+}
+
 std::string ToText(const std::string& address, const ServerInfo& info, const BrokerStatus& s,
                    const std::vector<SubscriptionInfo>& subscriptions) {
   std::string state = s.state + ", durability.sync " + info.sync;
   if (!s.accepts_appends) state += ", refuses appends";
   if (!s.failure.empty()) state += ": " + s.failure;
-  return FormatFields({
+  std::string disk =
+      fmt::format("{} used, {} free", FormatBytes(s.disk_bytes), FormatBytes(s.disk_free_bytes));
+  if (s.ballast_bytes > 0) disk += ", ballast " + FormatBytes(s.ballast_bytes);
+  std::vector<std::pair<std::string, std::string>> fields = {
       {"server",
        fmt::format("{}, version {}, up {}", address, info.version, FormatDuration(s.uptime))},
       {"store", info.store_id},
@@ -81,17 +157,23 @@ std::string ToText(const std::string& address, const ServerInfo& info, const Bro
        fmt::format("{} messages, {} in {} batches, {} groups, {} syncs",
                    FormatCount(s.messages_appended), FormatBytes(s.bytes_appended),
                    FormatCount(s.batches_appended), FormatCount(s.groups), FormatCount(s.syncs))},
-      {"pending", FormatBytes(s.pending_bytes) + " not yet acknowledged"},
+      {"pending", Of(s.pending_bytes, s.pending_limit) + " not yet acknowledged"},
       {"read", fmt::format("{} batches from the tail cache, {} reads of storage",
                            FormatCount(s.cache_hits), FormatCount(s.storage_reads))},
       {"stored", fmt::format("{} in {} pages, {} strata", FormatBytes(s.live_bytes),
                              FormatCount(s.pages), FormatCount(s.strata))},
-      {"disk",
-       fmt::format("{} used, {} free", FormatBytes(s.disk_bytes), FormatBytes(s.disk_free_bytes))},
-      {"memory", fmt::format("{} resident: tail cache {}, memtables {}, block cache {}",
-                             FormatBytes(s.resident_bytes), FormatBytes(s.tail_cache_bytes),
-                             FormatBytes(s.memtable_bytes), FormatBytes(s.block_cache_bytes))},
-  });
+      {"disk", disk},
+      {"space", SpaceText(s)},
+      {"retention", RetentionText(s)},
+      {"compressed", CompressionText(s)},
+      {"memory", MemoryText(s)},
+  };
+  for (const QuarantinedStratum& each : s.quarantined) {
+    fields.emplace_back("quarantined",
+                        fmt::format("stratum {} with {}: {}", each.number,
+                                    FormatBytes(each.live_bytes), EscapeText(each.why)));
+  }
+  return FormatFields(fields);
 }
 
 // What happened between two answers, for each second.
@@ -162,6 +244,7 @@ Result<int> Watch(Client& client, const Io& io, const StatusOptions& options) {
 
 Result<int> ShowStatus(Client& client, const Io& io, const StatusOptions& options) {
   if (options.watch) return Watch(client, io, options);
+  if (options.space) return ShowSpace(client, io);
   STRATA_ASSIGN_OR_RETURN(const ServerInfo info, client.GetServerInfo());
   STRATA_ASSIGN_OR_RETURN(const BrokerStatus status, client.GetStatus());
   STRATA_ASSIGN_OR_RETURN(const std::vector<SubscriptionInfo> subscriptions,

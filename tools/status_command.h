@@ -16,6 +16,8 @@ struct StatusOptions {
   // until io.stop.
   bool watch = false;
   std::chrono::milliseconds interval{1'000};
+  // Instead of one answer: what keeps each channel's oldest page (tools/space_command.h).
+  bool space = false;
 };
 
 // Prints to io.out; JSON: one object, or one a line. Returns the exit code.

@@ -72,6 +72,11 @@ Result<ChannelInfo> EmbeddedClient::TruncateChannel(const std::string& name, Mes
   return Ask([&](broker::Broker& broker) { return broker.TruncateChannel(name, through); });
 }
 
+Result<ChannelInfo> EmbeddedClient::AlterChannel(const std::string& name,
+                                                 const RetentionOverrides& retention) {
+  return Ask([&](broker::Broker& broker) { return broker.AlterChannel(name, retention); });
+}
+
 Status EmbeddedClient::DeleteChannel(const std::string& name) {
   return Ask([&](broker::Broker& broker) { return broker.DeleteChannel(name); });
 }
@@ -218,6 +223,20 @@ Result<ServerInfo> EmbeddedClient::GetServerInfo() {
 Result<BrokerStatus> EmbeddedClient::GetStatus() {
   STRATA_ASSIGN_OR_RETURN(const BrokerPtr broker, Open());
   return broker::DescribeStatus(*broker);
+}
+
+Result<std::vector<ChannelSpaceInfo>> EmbeddedClient::DescribeSpace(const std::string& channel) {
+  return Ask([&](broker::Broker& broker) { return broker.DescribeSpace(channel); });
+}
+
+Result<CompactionInfo> EmbeddedClient::StartCompaction() {
+  STRATA_ASSIGN_OR_RETURN(const BrokerPtr broker, Open());
+  return broker->StartCompaction();
+}
+
+Result<CompactionInfo> EmbeddedClient::DescribeCompaction() {
+  STRATA_ASSIGN_OR_RETURN(const BrokerPtr broker, Open());
+  return broker->DescribeCompaction();
 }
 
 void EmbeddedClient::Close() {

@@ -29,6 +29,8 @@ class EmbeddedClient final : public Client {
   Result<ChannelInfo> DescribeChannel(const std::string& name) override;
   Result<std::vector<ChannelInfo>> ListChannels(const std::string& prefix) override;
   Result<ChannelInfo> TruncateChannel(const std::string& name, MessageId through) override;
+  Result<ChannelInfo> AlterChannel(const std::string& name,
+                                   const RetentionOverrides& retention) override;
   Status DeleteChannel(const std::string& name) override;
 
   Result<AppendResult> Append(const std::string& channel,
@@ -60,6 +62,9 @@ class EmbeddedClient final : public Client {
 
   Result<ServerInfo> GetServerInfo() override;
   Result<BrokerStatus> GetStatus() override;
+  Result<std::vector<ChannelSpaceInfo>> DescribeSpace(const std::string& channel) override;
+  Result<CompactionInfo> StartCompaction() override;
+  Result<CompactionInfo> DescribeCompaction() override;
   void Close() override;
 
  private:

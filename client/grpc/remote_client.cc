@@ -84,6 +84,14 @@ Result<ChannelInfo> RemoteClient::TruncateChannel(const std::string& name, Messa
   return Admin(&Stub::TruncateChannel, request);
 }
 
+Result<ChannelInfo> RemoteClient::AlterChannel(const std::string& name,
+                                               const RetentionOverrides& retention) {
+  v1::AlterChannelRequest request;
+  request.set_name(name);
+  ToProto(retention, request.mutable_retention());
+  return Admin(&Stub::AlterChannel, request);
+}
+
 Status RemoteClient::DeleteChannel(const std::string& name) {
   STRATA_RETURN_IF_ERROR(CheckOpen());
   v1::DeleteChannelRequest request;
@@ -235,6 +243,25 @@ Result<ServerInfo> RemoteClient::GetServerInfo() {
 
 Result<BrokerStatus> RemoteClient::GetStatus() {
   return Admin(&Stub::GetStatus, v1::GetStatusRequest());
+}
+
+Result<std::vector<ChannelSpaceInfo>> RemoteClient::DescribeSpace(const std::string& channel) {
+  STRATA_RETURN_IF_ERROR(CheckOpen());
+  v1::DescribeSpaceRequest request;
+  request.set_channel(channel);
+  STRATA_ASSIGN_OR_RETURN(const v1::DescribeSpaceResponse response,
+                          connection_->Call(&Stub::DescribeSpace, request));
+  std::vector<ChannelSpaceInfo> infos;
+  for (const v1::ChannelSpace& info : response.channels()) infos.push_back(FromProto(info));
+  return infos;
+}
+
+Result<CompactionInfo> RemoteClient::StartCompaction() {
+  return Admin(&Stub::StartCompaction, v1::StartCompactionRequest());
+}
+
+Result<CompactionInfo> RemoteClient::DescribeCompaction() {
+  return Admin(&Stub::DescribeCompaction, v1::DescribeCompactionRequest());
 }
 
 void RemoteClient::Close() {

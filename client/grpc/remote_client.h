@@ -27,6 +27,8 @@ class RemoteClient final : public Client {
   Result<ChannelInfo> DescribeChannel(const std::string& name) override;
   Result<std::vector<ChannelInfo>> ListChannels(const std::string& prefix) override;
   Result<ChannelInfo> TruncateChannel(const std::string& name, MessageId through) override;
+  Result<ChannelInfo> AlterChannel(const std::string& name,
+                                   const RetentionOverrides& retention) override;
   Status DeleteChannel(const std::string& name) override;
 
   Result<AppendResult> Append(const std::string& channel,
@@ -58,6 +60,9 @@ class RemoteClient final : public Client {
 
   Result<ServerInfo> GetServerInfo() override;
   Result<BrokerStatus> GetStatus() override;
+  Result<std::vector<ChannelSpaceInfo>> DescribeSpace(const std::string& channel) override;
+  Result<CompactionInfo> StartCompaction() override;
+  Result<CompactionInfo> DescribeCompaction() override;
   void Close() override;
 
  private:

@@ -87,6 +87,8 @@ TEST_CASE("What is asked of a missing channel is refused by its name") {
   Client& client = place.client();
   CHECK(Why(client.DescribeChannel("no")) == "CHANNEL_NOT_FOUND");
   CHECK(Why(client.TruncateChannel("no", 1)) == "CHANNEL_NOT_FOUND");
+  CHECK(Why(client.AlterChannel("no", {})) == "CHANNEL_NOT_FOUND");
+  CHECK(Why(client.DescribeSpace("no")) == "CHANNEL_NOT_FOUND");
   CHECK(Why(client.DeleteChannel("no")) == "CHANNEL_NOT_FOUND");
   CHECK(Why(client.OpenReader("no", StartPosition::Earliest())) == "CHANNEL_NOT_FOUND");
   CHECK(Why(client.OpenConsumer("no", "s")) == "CHANNEL_NOT_FOUND");

@@ -87,6 +87,73 @@ TEST_CASE("a fail-stop that no append of a client met is noticed all the same") 
   CHECK(Eventually([&] { return f.server().health().state() == Health::State::kFailed; }));
 }
 
+TEST_CASE("a store that failed says so while it drains, too") {
+  ServerFixture f;
+  f.CreateChannel("c");
+  const auto state = [&] {
+    grpc::ClientContext context;
+    v1::GetStatusResponse status;
+    REQUIRE(f.admin().GetStatus(&context, {}, &status).ok());
+    CHECK_FALSE(status.accepts_appends());
+    return status.state();
+  };
+  f.server().health().Drain();
+  CHECK(state() == "draining");
+  f.store().FailNextSync();
+  CHECK_THROWS(f.Append("c", "past the server"));
+  CHECK(state() == "failed");
+}
+
+TEST_CASE("a full disk turns strata.append off until there is room, and stays ready") {
+  ServerFixture f({"http.address=127.0.0.1"});
+  Health& health = f.server().health();
+  std::string append_health;
+  std::string ready;
+  // The broker has room and is asked once a second, perhaps just then: told until the answers are
+  // from before that.
+  REQUIRE(Eventually([&] {
+    health.NoteError(Status(Reason::DISK_FULL, "9 of 10 bytes are used"));
+    append_health = HealthOf(&f, "strata.append");
+    ready = HttpGet(f.server().http_address(), "/readyz");
+    return health.state() == Health::State::kFull;
+  }));
+  CHECK(append_health == "NOT_SERVING");
+  CHECK(ready ==
+        "200 serving, but the disk is full and appends are refused: 9 of 10 bytes are used\n");
+  CHECK(HealthOf(&f, "") == "SERVING");
+
+  CHECK(Eventually([&] { return health.state() == Health::State::kServing; }));
+  CHECK(HealthOf(&f, "strata.append") == "SERVING");
+  CHECK(HttpGet(f.server().http_address(), "/readyz") == "200 serving\n");
+}
+
+TEST_CASE("a store at the hard mark says full, and serves again once it is below it") {
+  ServerFixture f({}, [](broker::Config* config) { config->broker.disk_budget = 1'000'000'000; });
+  f.CreateChannel("c");
+  const auto state = [&] {
+    grpc::ClientContext context;
+    v1::GetStatusResponse status;
+    REQUIRE(f.admin().GetStatus(&context, {}, &status).ok());
+    CHECK(status.accepts_appends() == (status.state() == "serving"));
+    CHECK(status.space_state() == (status.state() == "serving" ? "normal" : "full"));
+    return status.state();
+  };
+  CHECK(state() == "serving");
+  f.store().SetUsage({1'000'000'000, uint64_t{1} << 40});
+  REQUIRE(f.broker().Sweep().ok());
+  CHECK(state() == "full");
+  // Without an append that meets it.
+  CHECK(Eventually([&] { return f.server().health().state() == Health::State::kFull; }));
+  CHECK(HealthOf(&f, "strata.append") == "NOT_SERVING");
+  CHECK_THROWS(f.Append("c", "refused"));
+
+  f.store().SetUsage({0, uint64_t{1} << 40});
+  REQUIRE(f.broker().Sweep().ok());
+  CHECK(state() == "serving");
+  f.Append("c", "accepted");
+  CHECK(Eventually([&] { return HealthOf(&f, "strata.append") == "SERVING"; }));
+}
+
 TEST_CASE("http answers two pages and nothing else") {
   ServerFixture f({"http.address=127.0.0.1"});
   const std::string address = f.server().http_address();

@@ -16,13 +16,15 @@ void Require(const Status& status) {
 
 }  // namespace
 
-ServerFixture::ServerFixture(const std::vector<std::string>& settings)
+ServerFixture::ServerFixture(const std::vector<std::string>& settings,
+                             const std::function<void(broker::Config*)>& amend)
     : socket_path_(dir_ / "strata.sock") {
   std::vector<std::string> all = {"server.port=-1", "http.address=none",
                                   "server.unixSocket=" + socket_path_};
   all.insert(all.end(), settings.begin(), settings.end());
   auto config = broker::LoadConfig("", all);
   Require(config.status());
+  if (amend) amend(&*config);
   auto store = std::make_unique<MemoryStore>();
   store_ = store.get();
   storage::Recovered recovered = store->Recover();

@@ -4,6 +4,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,8 +26,10 @@ namespace strata::testing {
 
 class ServerFixture {
  public:
-  // Over a Unix socket and a free TCP port. `settings` are "key=value".
-  explicit ServerFixture(const std::vector<std::string>& settings = {});
+  // Over a Unix socket and a free TCP port. `settings` are "key=value"; `amend` changes what they
+  // come to.
+  explicit ServerFixture(const std::vector<std::string>& settings = {},
+                         const std::function<void(broker::Config*)>& amend = nullptr);
   ~ServerFixture();
 
   // A connection of its own.

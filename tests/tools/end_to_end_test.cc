@@ -47,6 +47,12 @@ TEST_CASE("Mistakes on the command line end with 2 and name what is wrong", "[en
       {{"channel", "truncate", "c"}, "--through"},
       {{"subscription", "seek", "c", "s"}, "--to"},
       {{"status", "--wach"}, "--wach"},
+      {{"status", "--watch", "--space"}, "--space"},
+      {{"channel", "alter", "c"}, "--retention-time, --retention-size, --max-msgs or"},
+      {{"channel", "alter", "c", "--retention-time", "3"}, "'3' is no time; write 3d"},
+      {{"channel", "create", "c", "--retention-size", "big"}, "'big' is no size"},
+      {{"channel", "create", "c", "--max-msgs", "-5"}, "--max-msgs"},
+      {{"channel", "create", "c", "--retention-policy", "none"}, "'none' is no policy"},
   };
   for (const auto& [arguments, part] : mistakes) {
     const Outcome outcome = RunStrata(arguments);
@@ -300,9 +306,9 @@ TEST_CASE("Status is one answer, or a line a second until a signal", "[end-to-en
   const Place place(kind);
   place.Do({"produce", "logs"}, "a\nb\n");
   const std::string text = place.Do({"status"});
-  CHECK(Contains(text, "server:    " + place.address() + ", version "));
-  CHECK(Contains(text, "state:     serving, durability.sync always\n"));
-  CHECK(Contains(text, "channels:  1\n"));
+  CHECK(Contains(text, "server:      " + place.address() + ", version "));
+  CHECK(Contains(text, "state:       serving, durability.sync always\n"));
+  CHECK(Contains(text, "channels:    1\n"));
   const json status = json::parse(place.Do({"status", "-o", "json"}));
   CHECK(status["status"]["accepts_appends"] == true);
   CHECK(status["status"]["channels"] == 1);

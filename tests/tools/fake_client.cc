@@ -175,6 +175,13 @@ Result<ChannelInfo> FakeClient::TruncateChannel(const std::string& name, Message
   return channel->info;
 }
 
+Result<ChannelInfo> FakeClient::AlterChannel(const std::string& name,
+                                             const RetentionOverrides& retention) {
+  STRATA_ASSIGN_OR_RETURN(Channel * channel, Find(name));
+  channel->info.options.retention = retention;
+  return channel->info;
+}
+
 Status FakeClient::DeleteChannel(const std::string& name) {
   STRATA_ASSIGN_OR_RETURN([[maybe_unused]] const Channel* channel, Find(name));
   channels.erase(name);
@@ -273,6 +280,29 @@ Result<ServerInfo> FakeClient::GetServerInfo() { return server; }
 Result<BrokerStatus> FakeClient::GetStatus() {
   if (on_status) on_status();
   return status;
+}
+
+Result<std::vector<ChannelSpaceInfo>> FakeClient::DescribeSpace(const std::string& channel) {
+  std::vector<ChannelSpaceInfo> list;
+  for (const auto& [name, unused] : channels) {
+    if (!channel.empty() && name != channel) continue;
+    ChannelSpaceInfo info = spaces[name];
+    info.channel = name;
+    list.push_back(std::move(info));
+  }
+  return list;
+}
+
+Result<CompactionInfo> FakeClient::StartCompaction() {
+  compaction_answers_ = 0;
+  return DescribeCompaction();
+}
+
+Result<CompactionInfo> FakeClient::DescribeCompaction() {
+  if (compaction_answers_ == compactions.size() && !compaction_error.ok()) return compaction_error;
+  const size_t answer = std::min(compaction_answers_, compactions.size() - 1);
+  compaction_answers_ = answer + 1;
+  return compactions.at(answer);
 }
 
 }  // namespace strata::tools

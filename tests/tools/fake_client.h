@@ -33,6 +33,10 @@ class FakeClient final : public Client {
 
   std::map<std::string, Channel> channels;
   std::map<std::pair<std::string, std::string>, SubscriptionInfo> subscriptions;
+  std::map<std::string, ChannelSpaceInfo> spaces;  // what is not here has no page
+  // The answers about a compaction, StartCompaction()'s first; the last one is given again.
+  std::vector<CompactionInfo> compactions;
+  Status compaction_error;  // once those are used up, if it is one
   ServerInfo server;
   BrokerStatus status;
   // All appended messages have this time.
@@ -58,6 +62,8 @@ class FakeClient final : public Client {
   Result<ChannelInfo> DescribeChannel(const std::string& name) override;
   Result<std::vector<ChannelInfo>> ListChannels(const std::string& prefix) override;
   Result<ChannelInfo> TruncateChannel(const std::string& name, MessageId through) override;
+  Result<ChannelInfo> AlterChannel(const std::string& name,
+                                   const RetentionOverrides& retention) override;
   Status DeleteChannel(const std::string& name) override;
 
   Result<AppendResult> Append(const std::string& channel,
@@ -89,10 +95,15 @@ class FakeClient final : public Client {
 
   Result<ServerInfo> GetServerInfo() override;
   Result<BrokerStatus> GetStatus() override;
+  Result<std::vector<ChannelSpaceInfo>> DescribeSpace(const std::string& channel) override;
+  Result<CompactionInfo> StartCompaction() override;
+  Result<CompactionInfo> DescribeCompaction() override;
   void Close() override {}
 
  private:
   Result<Channel*> Find(const std::string& name);
+
+  size_t compaction_answers_ = 0;
 };
 
 }  // namespace strata::tools

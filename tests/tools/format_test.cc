@@ -53,6 +53,20 @@ TEST_CASE("Durations, sizes and counts are short") {
   CHECK(FormatCount(1'234'567) == "1,234,567");
 }
 
+TEST_CASE("Limits are written as they are typed") {
+  CHECK(FormatSpan(0) == "0s");
+  CHECK(FormatSpan(3 * 86'400'000'000) == "3d");
+  CHECK(FormatSpan(5'400'000'000) == "1h30m");
+  CHECK(FormatSpan(1'500'001) == "1s500ms1us");
+  CHECK(FormatSize(0) == "0 B");
+  CHECK(FormatSize(1'023) == "1023 B");
+  CHECK(FormatSize(1'024) == "1 KiB");
+  CHECK(FormatSize(256u << 20) == "256 MiB");
+  CHECK(FormatSize(3u << 19) == "1.5 MiB");
+  CHECK(FormatSize((1u << 20) - 1) == "1 MiB");
+  CHECK(FormatSize(UINT64_MAX) == "16 EiB");
+}
+
 TEST_CASE("Escaped text has no byte that a terminal would act on") {
   CHECK(EscapeText("plain text") == "plain text");
   CHECK(EscapeText("a\nb\tc\rd\\e") == "a\\nb\\tc\\rd\\\\e");

@@ -1,5 +1,6 @@
 #include "tools/parse.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -85,6 +86,65 @@ TEST_CASE("What is no position is refused") {
     INFO(text);
     CHECK(ParseStart(text, kTen).status().reason() == Reason::INVALID_ARGUMENT);
   }
+}
+
+TEST_CASE("Durations and sizes are read with their units, exactly") {
+  CHECK(*ParseDuration("3d") == 3 * 86'400'000'000);
+  CHECK(*ParseDuration("90m") == 5'400'000'000);
+  CHECK(*ParseDuration("1h30m") == 5'400'000'000);
+  CHECK(*ParseDuration("1s500ms1us") == 1'500'001);
+  CHECK(*ParseDuration("0s") == 0);
+  for (const int64_t micros : {int64_t{0}, int64_t{1}, int64_t{90'061'001'001}, INT64_MAX}) {
+    CHECK(*ParseDuration(FormatSpan(micros)) == micros);
+  }
+  CHECK(*ParseSize("4096") == 4'096);
+  CHECK(*ParseSize("0") == 0);
+  CHECK(*ParseSize("12B") == 12);
+  CHECK(*ParseSize("256MiB") == 268'435'456);
+  CHECK(*ParseSize("2KiB") == 2'048);
+  CHECK(*ParseSize("8GiB") == 8'589'934'592);
+  CHECK(*ParseSize("1TiB") == 1'099'511'627'776);
+  CHECK(*ParseSize("3kB") == 3'000);
+  CHECK(*ParseSize("10GB") == 10'000'000'000);
+  CHECK(*ParseSize("5MB") == 5'000'000);
+  CHECK(*ParseSize("1TB") == 1'000'000'000'000);
+}
+
+TEST_CASE("What is no duration or size is refused with what was typed and an example") {
+  for (const char* text : {"", "3", "d", "-3d", "3x", "3d ", "1.5h", "107000000d",
+                           "106751991d1d1d1d", "9999999999999999999s"}) {
+    const Result<int64_t> duration = ParseDuration(text);
+    INFO(text);
+    REQUIRE(duration.status().reason() == Reason::INVALID_ARGUMENT);
+    CHECK(duration.status().message().find("'" + std::string(text) + "'") != std::string::npos);
+    CHECK(duration.status().message().find("1h30m") != std::string::npos);
+  }
+  for (const char* text : {"", "MiB", "-1", "1.5GiB", "10Mib", "10 MB", "10MiBs", "8388608TiB"}) {
+    const Result<int64_t> size = ParseSize(text);
+    INFO(text);
+    REQUIRE(size.status().reason() == Reason::INVALID_ARGUMENT);
+    CHECK(size.status().message().find("'" + std::string(text) + "'") != std::string::npos);
+    CHECK(size.status().message().find("256MiB") != std::string::npos);
+  }
+}
+
+TEST_CASE("A retention rule is a value, off, or the broker's default") {
+  CHECK(*ParseRetentionTime("3d") == std::optional<int64_t>(3 * 86'400'000'000));
+  CHECK(*ParseRetentionTime("off") == std::optional<int64_t>(kNoLimit));
+  CHECK(*ParseRetentionTime("default") == std::optional<int64_t>());
+  CHECK(*ParseRetentionSize("1KiB") == std::optional<int64_t>(1'024));
+  CHECK(*ParseRetentionSize("off") == std::optional<int64_t>(kNoLimit));
+  CHECK(*ParseMaxMessages("0") == std::optional<int64_t>(0));
+  CHECK(*ParseMaxMessages("default") == std::optional<int64_t>());
+  CHECK(*ParseRetentionPolicy("acked") == RetentionPolicy::kAcked);
+  CHECK(*ParseRetentionPolicy("limits") == RetentionPolicy::kLimits);
+  CHECK(*ParseRetentionPolicy("truncated") == RetentionPolicy::kTruncated);
+  CHECK(*ParseRetentionPolicy("default") == std::optional<RetentionPolicy>());
+  CHECK(ParseRetentionTime("forever").status().message() ==
+        "'forever' is no time; write 3d, 90m or 1h30m (us, ms, s, m, h, d), or off or default");
+  CHECK(ParseMaxMessages("-1").status().reason() == Reason::INVALID_ARGUMENT);
+  CHECK(ParseRetentionPolicy("none").status().message() ==
+        "'none' is no policy; write acked, limits, truncated or default");
 }
 
 TEST_CASE("Escapes stand for bytes") {
