@@ -48,6 +48,7 @@ class Channel {
   struct WriteFace {
     storage::ChannelRecord record;
     MessageId next_id = kFirstMessageId;
+    MessageId first_available = 0;  // as trims on their way to disk leave it
     TimeMicros last_append_time = 0;
     std::map<std::string, std::shared_ptr<Subscription>, std::less<>> subscriptions;
     bool deleted = false;

@@ -1,5 +1,6 @@
 // The broker's durable cursors: created, sought and deleted through the committer; acknowledgements
 // ride along.
+#include <algorithm>
 #include <utility>
 
 #include "broker/broker.h"
@@ -61,6 +62,11 @@ Result<SubscriptionInfo> Broker::CreateSubscription(const std::string& channel_n
           return Status(
               Reason::SUBSCRIPTION_EXISTS,
               "the channel '" + channel_name + "' has a subscription '" + name + "' already");
+        }
+        // A trim that is not published yet must not be this subscription's first gap.
+        MessageId& cursor = subscription->record.cursor;
+        if (start.kind == StartPosition::Kind::kEarliest) {
+          cursor = std::max(cursor, face.first_available);
         }
         group->changes.emplace_back(storage::PutSubscription{subscription->record});
         return Status::Ok();

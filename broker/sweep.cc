@@ -72,6 +72,7 @@ void Broker::Swept::PrepareTrim(const ChannelPtr& channel, const retention::Trim
   }
   if (done.through == 0) return;
   if (done.first_available == 0) done.first_available = done.through + 1;
+  face.first_available = done.first_available;
   // Without pages the row alone knows where ids go on.
   face.record.next_id = std::max(face.record.next_id, face.next_id);
   group->changes.emplace_back(storage::TrimPages{channel->number(), done.through});
