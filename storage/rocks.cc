@@ -31,7 +31,11 @@ class LogAdapter final : public rocksdb::Logger {
   }
   void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
     if (level < GetInfoLogLevel()) return;
-    Write(level >= rocksdb::WARN_LEVEL ? LogLevel::kWarning : LogLevel::kDebug, format, arguments);
+    // Its warnings are about itself, writes that wait for a flush for example: nothing for an operator to act upon.
+    const LogLevel ours = level > rocksdb::WARN_LEVEL    ? LogLevel::kWarning
+                          : level == rocksdb::WARN_LEVEL ? LogLevel::kInfo
+                                                         : LogLevel::kDebug;
+    Write(ours, format, arguments);
   }
 
  private:

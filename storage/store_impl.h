@@ -172,6 +172,10 @@ class Store::Impl {
   Mutex sync_mu_;                           // held for a whole sync
   std::atomic<uint64_t> synced_commit_{0};  // the last group that a sync covers
 
+  // Held while a rewritten stratum joins and gets its pages: in between it looks like one that nobody needs. Before
+  // space_mu_ and the mutexes of strata_ and pages_.
+  Mutex adopt_mu_;
+
   Mutex space_mu_;  // leaf
   // A rewritten stratum between Rewrite() and the group that moves pages to it.
   StratumRef rewritten_ STRATA_GUARDED_BY(space_mu_);

@@ -158,6 +158,9 @@ Result<RewriteResult> Store::Impl::Rewrite(const RewriteRequest& request) {
 
 Status Store::Impl::IngestCopy(Copy* copy) {
   STRATA_ASSIGN_OR_RETURN(copy->to, strata_->TakeForRewrite());
+  // To RocksDB the new family is newer than every log file before it. If a power cut tore one of these, a table file in
+  // that family would keep the database from opening ("SST file is ahead of WALs").
+  STRATA_RETURN_IF_ERROR(Sync());
   rocksdb::IngestExternalFileOptions options;
   options.move_files = true;
   options.failed_move_fall_back_to_copy = false;
@@ -178,6 +181,7 @@ Status Store::Impl::IngestCopy(Copy* copy) {
 }
 
 void Store::Impl::AdoptRewritten(const MovePages& move) {
+  MutexLock adopt(adopt_mu_);
   StratumRef stratum;
   uint64_t raw_bytes = 0;
   {

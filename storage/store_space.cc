@@ -47,9 +47,14 @@ std::vector<StratumInfo> Store::Impl::DescribeStrata() {
 }
 
 Result<size_t> Store::Impl::DropEmptyStrata() {
+  const std::vector<StratumInfo> strata = DescribeStrata();
   std::vector<uint32_t> empty;
-  for (const StratumInfo& stratum : DescribeStrata()) {
-    if (stratum.sealed_at > 0 && stratum.live_pages == 0) empty.push_back(stratum.number);
+  {
+    MutexLock lock(adopt_mu_);
+    const auto live = pages_.LiveByStratum();
+    for (const StratumInfo& stratum : strata) {
+      if (stratum.sealed_at > 0 && !live.contains(stratum.number)) empty.push_back(stratum.number);
+    }
   }
   if (empty.empty()) return size_t{0};
   // The drop is durable at once. The rows that say that nobody needs the stratum have to be so before: otherwise a

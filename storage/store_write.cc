@@ -240,9 +240,10 @@ Status Store::Impl::StageGroup(const WriteGroup& group) {
     }
     StagePages();
   }
-  for (size_t i = 0; i < group.changes.size(); ++i) STRATA_RETURN_IF_ERROR(StageChange(group, i));
-  // Page rows carry the number too; but a group may have none, or may have removed those with the last one.
+  // Page rows carry the number too; but a group may have none, or may remove those with the last one. Before the rows
+  // of the changes: a page that is moved keeps its older number, and a replay goes by the first one that it meets.
   if (group.batches.empty() || !group.changes.empty()) rows_->PutCommit(&batch_, group.commit);
+  for (size_t i = 0; i < group.changes.size(); ++i) STRATA_RETURN_IF_ERROR(StageChange(group, i));
   return Status::Ok();
 }
 
@@ -260,8 +261,9 @@ Status Store::Impl::Write(const WriteGroup& group) {
   // The latch, not RocksDB's answer, tells about its log: see fail_latch.h.
   if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);
 
-  ApplyGroup(group);
+  // In this order: who sees that a stratum is empty has to see, too, which group a sync must cover before it goes.
   written_commit_.store(group.commit, std::memory_order_release);
+  ApplyGroup(group);
   groups_.fetch_add(1, std::memory_order_relaxed);
   if (sealed_) SealInBackground(std::move(sealed_));
   if (batch_.GetDataSize() > kMaxIdleBatch) batch_ = rocksdb::WriteBatch();

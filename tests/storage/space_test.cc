@@ -331,6 +331,7 @@ TEST_CASE("damage found by a rewrite is told, and nothing is moved", "[space]") 
 TEST_CASE("a full disk fails a rewrite and nothing else", "[space]") {
   SpaceScene scene;
   FillRounds(*scene.store, scene.scribe, 2, 50'000);
+  scene.Reopen();  // nothing is left to flush, which needs room too
   scene.fs->SetFreeSpace(150'000);
   CHECK_FALSE(scene.store->Rewrite(RequestFor(SealedStrata(*scene.store))).ok());
   CHECK_FALSE(scene.store->failed());

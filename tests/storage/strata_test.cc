@@ -120,17 +120,19 @@ TEST_CASE("a store budget keeps strata small", "[strata]") {
 TEST_CASE("there are at most 128 strata", "[strata]") {
   const auto fs = NewFaultFs();
   StoreOptions options = TinyOptions(fs);
-  options.page_size = 256;
   options.write_buffer = 16u << 20;  // fewer flushes, so that the test is quick
   auto store = MustOpen(options);
   Scribe scribe(*store);
   REQUIRE(scribe.Create(*store, 1, "logs").ok());
-  for (int i = 0; i < 1000; ++i) {
+  // Each is sealed with hardly anything in it, as time rules do on an idle store.
+  for (int i = 0; i < 300; ++i) {
     REQUIRE(scribe.Append(*store, 1, 1, 300).ok());
     REQUIRE(Eventually([&] { return store->Stats().spares >= 2 || store->Stats().strata >= 127; }));
+    REQUIRE(store->Write(scribe.Begin().Change(SealStratum{}).group()).ok());
   }
+  // Then the current one overshoots, until rewriting has merged some.
   CHECK(store->Stats().strata == 128);
-  CHECK(ReadAll(*store, 1, 1, 1001).ids == Ids(1, 1001));
+  CHECK(ReadAll(*store, 1, 1, 301).ids == Ids(1, 301));
 }
 
 TEST_CASE("readers beside a writer see every message once, across rolls", "[strata]") {
