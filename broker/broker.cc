@@ -118,6 +118,12 @@ Status Broker::Commit(Prepare prepare, Publish publish) {
   return operation.Wait();
 }
 
+Status Broker::CommitAhead(Prepare prepare, Publish publish) {
+  CatalogOperation operation(std::move(prepare), std::move(publish));
+  committer_->RunAhead(&operation);
+  return operation.Wait();
+}
+
 ChannelInfo Broker::InfoOf(const Channel& channel) const {
   ChannelInfo info = channel.Info();
   const StoreGate::Pass pass(shared_->gate);

@@ -162,6 +162,7 @@ class Broker {
   using Publish = std::function<void()>;
   // Takes a change through the committer on the calling thread; returns when it is durable.
   Status Commit(Prepare prepare, Publish publish);
+  Status CommitAhead(Prepare prepare, Publish publish);  // of appends that are queued
   Result<storage::SubscriptionRecord> NewSubscription(const ChannelPtr& channel,
                                                       const std::string& subscription,
                                                       const StartPosition& start);

@@ -30,11 +30,13 @@ Committer::Committer(const BrokerOptions& options, storage::LogStore* store, uin
 
 Committer::~Committer() { Stop(); }
 
-void Committer::Submit(CommitOperation* operation) {
+void Committer::Submit(CommitOperation* operation) { Enqueue(operation, /*ahead=*/false); }
+
+void Committer::Enqueue(CommitOperation* operation, bool ahead) {
   {
     MutexLock lock(mu_);
     if (!stopping_) {
-      queue_.push_back(operation);
+      queue_.insert(ahead ? queue_.begin() : queue_.end(), operation);
       if (!writing_) writer_ready_.NotifyOne();
       return;
     }
@@ -42,11 +44,15 @@ void Committer::Submit(CommitOperation* operation) {
   operation->Done(Stopped());
 }
 
-void Committer::Run(CommitOperation* operation) {
+void Committer::Run(CommitOperation* operation) { RunOrEnqueue(operation, /*ahead=*/false); }
+
+void Committer::RunAhead(CommitOperation* operation) { RunOrEnqueue(operation, /*ahead=*/true); }
+
+void Committer::RunOrEnqueue(CommitOperation* operation, bool ahead) {
   MutexLock lock(mu_);
   if (stopping_ || writing_ || !queue_.empty()) {
     lock.Unlock();
-    Submit(operation);
+    Enqueue(operation, ahead);
     return;
   }
   writing_ = true;

@@ -74,6 +74,9 @@ class Committer {
   // The same, but the calling thread may do the work: Done() may or may not have been called on
   // return.
   void Run(CommitOperation* operation);
+  // The same, before all that is queued: for what gives space back. Behind the appends that clients may have pending
+  // (64 MiB) it would come a quarter of a second late, and the disk would hold what was appended meanwhile.
+  void RunAhead(CommitOperation* operation);
 
   // Completes what is queued and joins the threads; what kInterval and kNone leave unsynced is for
   // the store's clean close. Operations afterwards get SHUTTING_DOWN. Idempotent.
@@ -95,6 +98,8 @@ class Committer {
   void SyncLoop();      // kAlways
   void IntervalLoop();  // kInterval
 
+  void Enqueue(CommitOperation* operation, bool ahead);
+  void RunOrEnqueue(CommitOperation* operation, bool ahead);
   // Moves operations of about group_bytes from the queue into `group`.
   void TakeGroup(Group* group) STRATA_REQUIRES(mu_);
   // REQUIRES: the caller holds the write role, which is given back. mu_ is released meanwhile.

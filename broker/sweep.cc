@@ -26,7 +26,7 @@ class Broker::Swept final : public retention::SweptLog {
   Status Trim(const std::vector<retention::Trim>& trims) override;
 
   Status Commit(std::vector<storage::CatalogChange> changes) override {
-    return broker_->Commit(
+    return broker_->CommitAhead(
         [&](storage::WriteGroup* group) {
           for (storage::CatalogChange& change : changes)
             group->changes.push_back(std::move(change));
@@ -44,7 +44,6 @@ class Broker::Swept final : public retention::SweptLog {
   struct Trimmed {
     ChannelPtr channel;
     MessageId through = 0;
-    MessageId first_available = 0;  // afterwards
   };
   // What of a trim may still go, now that nothing else can change the channel.
   void PrepareTrim(const ChannelPtr& channel, const retention::Trim& trim,
@@ -62,17 +61,13 @@ void Broker::Swept::PrepareTrim(const ChannelPtr& channel, const retention::Trim
   // Truncation frees whatever the policy says.
   const MessageId limit =
       std::min(trim.through, std::max(eligible_end - 1, face.record.truncated_through));
-  Trimmed done{channel, 0, 0};
+  Trimmed done{channel, 0};
   for (const storage::Page& page : broker_->store_->Pages(channel->number())) {
-    if (page.next - 1 > limit) {
-      done.first_available = page.first;
-      break;
-    }
+    if (page.next - 1 > limit) break;
     done.through = page.next - 1;
   }
   if (done.through == 0) return;
-  if (done.first_available == 0) done.first_available = done.through + 1;
-  face.first_available = done.first_available;
+  face.first_available = done.through + 1;
   // Without pages the row alone knows where ids go on.
   face.record.next_id = std::max(face.record.next_id, face.next_id);
   group->changes.emplace_back(storage::TrimPages{channel->number(), done.through});
@@ -87,7 +82,7 @@ Status Broker::Swept::Trim(const std::vector<retention::Trim>& trims) {
     by_number.emplace(number, std::move(channel));
   }
   std::vector<Trimmed> trimmed;
-  return broker_->Commit(
+  return broker_->CommitAhead(
       [&](storage::WriteGroup* group) {
         for (const retention::Trim& trim : trims) {
           const auto channel = by_number.find(trim.channel);
@@ -98,7 +93,9 @@ Status Broker::Swept::Trim(const std::vector<retention::Trim>& trims) {
       [&] {
         // Readers first: who looks for a row that is gone has to find it explained.
         for (const Trimmed& each : trimmed) {
-          each.channel->PublishTrim(each.first_available);
+          // Not simply behind `through`: the newest page stays if it has grown by the same group.
+          const std::vector<storage::Page> left = broker_->store_->Pages(each.channel->number());
+          each.channel->PublishTrim(left.empty() ? each.through + 1 : left.front().first);
           broker_->store_->ForgetPages(each.channel->number(), each.through);
         }
       });
@@ -170,16 +167,25 @@ Status Broker::AdmitToDisk(uint64_t bytes) {
   return status;
 }
 
-Status Broker::Sweep() { return sweeper_->Sweep(); }
+Status Broker::Sweep() {
+  const StoreGate::Pass pass(shared_->gate);
+  if (pass.store() == nullptr) return Status(Reason::SHUTTING_DOWN, "the broker is closed");
+  return sweeper_->Sweep();
+}
 
 Status Broker::RewriteDue() {
+  const StoreGate::Pass pass(shared_->gate);
+  if (pass.store() == nullptr) return Status(Reason::SHUTTING_DOWN, "the broker is closed");
   for (;;) {
     STRATA_ASSIGN_OR_RETURN(const bool rewritten, sweeper_->RewriteNext());
     if (!rewritten) return Status::Ok();
   }
 }
 
-CompactionInfo Broker::StartCompaction() { return sweeper_->StartCompaction(); }
+CompactionInfo Broker::StartCompaction() {
+  const StoreGate::Pass pass(shared_->gate);
+  return pass.store() == nullptr ? sweeper_->compaction() : sweeper_->StartCompaction();
+}
 
 CompactionInfo Broker::DescribeCompaction() const { return sweeper_->compaction(); }
 

@@ -276,11 +276,13 @@ bool Sweeper::HasRoomFor(const Rewrite& rewrite) const {
 
 Result<bool> Sweeper::RewriteNext() {
   MutexLock rewrite_lock(rewrite_mu_);
+  // A compaction that is asked for from here on is the next call's: this one must not end it.
+  bool running = false;
   bool requested = false;
   {
     MutexLock lock(mu_);
-    requested = compaction_.running;
-    if (requested && compaction_.strata_done >= compaction_.strata_total) requested = false;
+    running = compaction_.running;
+    requested = running && compaction_.strata_done < compaction_.strata_total;
   }
   if (store_->failed()) {
     FinishCompaction(store_->failure());
@@ -298,17 +300,19 @@ Result<bool> Sweeper::RewriteNext() {
     next = NextRewrite(strata, options_.clock->WallMicros(), settings);
   }
   if (!next || (requested && !HasRoomFor(*next))) {
-    FinishCompaction(
-        next ? Status(Reason::DISK_FULL,
-                      "no room for a copy of " + std::to_string(next->live_bytes) + " bytes")
-             : Status::Ok());
+    if (running) {
+      FinishCompaction(
+          next ? Status(Reason::DISK_FULL,
+                        "no room for a copy of " + std::to_string(next->live_bytes) + " bytes")
+               : Status::Ok());
+    }
     return false;
   }
-  if (!requested) FinishCompaction(Status::Ok());
+  if (running && !requested) FinishCompaction(Status::Ok());
   // Retention is what makes room then, and a later sweep looks again.
   if (!HasRoomFor(*next)) return false;
   const Status status = RunRewrite(*next);
-  if (!status.ok()) FinishCompaction(status);
+  if (running && !status.ok()) FinishCompaction(status);
   STRATA_RETURN_IF_ERROR(status);
   return true;
 }
