@@ -2,7 +2,151 @@
 // figures.
 #include <CLI/CLI.hpp>
 
+#include "bench/space.h"
 #include "bench/support.h"
+
+namespace strata::bench {
+namespace {
+
+CLI::App* AddSpaceCommand(CLI::App* app, const char* name, const char* what, std::string* address,
+                          std::string* directory) {
+  CLI::App* command = app->add_subcommand(name, what);
+  command->add_option("address", *address, "127.0.0.1:7470 or unix:PATH")->required();
+  command
+      ->add_option("--directory", *directory, "the store's (rocksmq.path), whose size is measured")
+      ->check(CLI::ExistingDirectory)
+      ->required();
+  return command;
+}
+
+void AddBytes(CLI::App* command, uint64_t* bytes, const char* what) {
+  command->add_option("--bytes", *bytes, what)
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+}
+
+void AddSizes(CLI::App* command, std::string* message, StoreSizes* sizes) {
+  command->add_option("--message", *message, "bytes per message, one size or LOW..HIGH")
+      ->capture_default_str();
+  command->add_option("--page-size", sizes->page, "the daemon's rocksmq.rocksmqPageSize")
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+  command->add_option("--write-buffer", sizes->write_buffer, "the daemon's limits.writeBuffer")
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+  command->add_option("--max-file-store", sizes->max_file_store, "the daemon's limits.maxFileStore")
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+}
+
+void AddRetention(CLI::App* app, RetentionOptions* options) {
+  CLI::App* command =
+      AddSpaceCommand(app, "retention", "many times what is retained goes through the store",
+                      &options->address, &options->directory);
+  command->add_option("--channels", options->channels)
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  AddBytes(command, &options->bytes, "published in all");
+  command
+      ->add_option("--retained-mb", options->retained_mb, "the daemon's rocksmq.retentionSizeInMB")
+      ->capture_default_str();
+  AddSizes(command, &options->message, &options->sizes);
+  command->add_option("--settle-seconds", options->settle_seconds, "measured on after the end")
+      ->capture_default_str();
+  command->callback([options] { Retention(*options); });
+}
+
+void AddHold(CLI::App* app, HoldOptions* options) {
+  CLI::App* command = AddSpaceCommand(app, "hold", "one of many subscriptions never acknowledges",
+                                      &options->address, &options->directory);
+  command->add_option("--channels", options->channels)
+      ->check(CLI::Range(2, 1000))
+      ->capture_default_str();
+  AddBytes(command, &options->bytes, "published in all");
+  command
+      ->add_option("--retained-mb", options->retained_mb, "the daemon's rocksmq.retentionSizeInMB")
+      ->capture_default_str();
+  AddSizes(command, &options->message, &options->sizes);
+  command->add_flag("--expect-trim", options->expect_trim,
+                    "the daemon has retention.policy limits");
+  command->add_option("--settle-seconds", options->settle_seconds, "how long the space may take")
+      ->capture_default_str();
+  command->callback([options] { Hold(*options); });
+}
+
+void AddTruncate(CLI::App* app, TruncateOptions* options) {
+  CLI::App* command = AddSpaceCommand(app, "truncate", "half of a channel is truncated",
+                                      &options->address, &options->directory);
+  AddBytes(command, &options->bytes, "of the channel");
+  AddSizes(command, &options->message, &options->sizes);
+  command->callback([options] { Truncate(*options); });
+}
+
+void AddReclaim(CLI::App* app, ReclaimOptions* options) {
+  CLI::App* command = AddSpaceCommand(
+      app, "reclaim", "latency at a fixed rate while the store gives back, rewrites, compresses",
+      &options->address, &options->directory);
+  command->add_option("--server-pid", options->server_pid, "the daemon, to see when it rests")
+      ->required();
+  command->add_option("--seconds", options->seconds, "of each run")
+      ->check(CLI::Range(2, 3600))
+      ->capture_default_str();
+  command->add_option("--rounds", options->rounds)
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  command->add_option("--rate", options->rate, "messages a second")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command->add_option("--size", options->size, "bytes per message")
+      ->check(CLI::Range(8, 1 << 20))
+      ->capture_default_str();
+  AddBytes(command, &options->bytes, "given back, rewritten or compressed in each run");
+  command
+      ->add_option("--compaction-interval", options->compaction_interval,
+                   "the daemon's rocksmq.compactionInterval in seconds, about 20; 0 leaves out "
+                   "compressing")
+      ->capture_default_str();
+  command->callback([options] { Reclaim(*options); });
+}
+
+void AddFullDisk(CLI::App* app, FullDiskOptions* options) {
+  const auto add = [&](const char* name, const char* what) {
+    CLI::App* command = app->add_subcommand(name, what);
+    command->add_option("address", options->address, "127.0.0.1:7470 or unix:PATH")->required();
+    command->add_option("--record", options->record, "what was acknowledged, one line per message")
+        ->required();
+    return command;
+  };
+  CLI::App* load = add("full-disk-load",
+                       "appends without end, also on a full disk, and records (bench/disk-full)");
+  load->add_option("--channels", options->channels)
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  load->add_option("--seconds", options->seconds, "0: until SIGTERM")->capture_default_str();
+  load->callback([options] { FullDiskLoad(*options); });
+  add("full-disk-verify", "compares what was recorded with what the channels hold")
+      ->callback([options] { FullDiskVerify(*options); });
+}
+
+// Those of space.h; the options outlive the parsing.
+struct SpaceWorkloads {
+  RetentionOptions retention;
+  HoldOptions hold;
+  TruncateOptions truncate;
+  ReclaimOptions reclaim;
+  FullDiskOptions full_disk;
+
+  void AddTo(CLI::App* app) {
+    AddRetention(app, &retention);
+    AddHold(app, &hold);
+    AddTruncate(app, &truncate);
+    AddReclaim(app, &reclaim);
+    AddFullDisk(app, &full_disk);
+  }
+};
+
+}  // namespace
+}  // namespace strata::bench
 
 int main(int argc, char** argv) {
   using namespace strata::bench;  // NOLINT: the program is the benchmarks
@@ -55,6 +199,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   fo->add_option("--server-pid", fanout.server_pid, "also report this process's peak memory");
   fo->callback([&] { Fanout(fanout); });
+
+  SpaceWorkloads space;
+  space.AddTo(&app);
 
   CLI11_PARSE(app, argc, argv);
   return 0;
