@@ -91,6 +91,7 @@ Status Sweeper::Sweep() {
   unswept_bytes_.store(0, std::memory_order_relaxed);
   NoteIngestRate();
   Measure();
+  store_->SetDeletionRate(Paced(options_.deletion_rate));
   const TimeMicros now = options_.clock->WallMicros();
   const std::vector<ChannelView> channels = log_->View();
   STRATA_RETURN_IF_ERROR(TrimPages(channels, now));
@@ -354,12 +355,16 @@ Status Sweeper::RunRewrite(const Rewrite& rewrite) {
   return DropEmpty();
 }
 
-bool Sweeper::Pace(uint64_t bytes) {
+uint64_t Sweeper::Paced(uint64_t rate) const {
+  if (rate == 0 || budget_->state() != SpaceState::kNormal) return 0;
   const uint64_t ingest = ingest_rate_.load(std::memory_order_relaxed);
-  const uint64_t rate = std::max(options_.rewrite_rate, ingest + ingest / 2);
-  const bool unpaced = options_.rewrite_rate == 0 || budget_->state() != SpaceState::kNormal;
+  return std::max(rate, ingest + ingest / 2);
+}
+
+bool Sweeper::Pace(uint64_t bytes) {
+  const uint64_t rate = Paced(options_.rewrite_rate);
   MutexLock lock(mu_);
-  if (unpaced) return !stopping_;
+  if (rate == 0) return !stopping_;
   const auto cost = std::chrono::nanoseconds(
       static_cast<int64_t>(static_cast<double>(bytes) * 1e9 / static_cast<double>(rate)));
   paced_until_ = std::max(paced_until_, options_.clock->Monotonic()) +

@@ -6,9 +6,9 @@
 //   measure the disk -> DiskBudget
 //
 // A sweep runs every `interval`, and at once (at most kMinPause after the last one) after a truncation, a deletion, a
-// page's worth of appends, or pressure: so reclaiming starts within a second, and keeps pace with ingest because
-// dropping is not throttled. Rewriting is: it reads at `rewrite_rate`, or 1.5 x what is being appended if that is
-// more, and as fast as it can under pressure.
+// page's worth of appends, or pressure: so reclaiming starts within a second. Files of dropped strata go at
+// `deletion_rate` and rewriting reads at `rewrite_rate`, or 1.5 x what is being appended where that is more, so that
+// neither falls behind; as fast as they can under pressure.
 //
 // Order, by which a power cut at any moment loses nothing: rows of pages go in a group of the log, acknowledged like an
 // append; only then are pages forgotten; a stratum is dropped after a sync that covers the removal of its last page.
@@ -60,11 +60,14 @@ class SweptLog {
 struct SweeperOptions {
   std::chrono::microseconds interval{5'000'000};
   std::chrono::microseconds compaction_interval{std::chrono::hours(24)};
-  bool compresses = true;             // the last level's compression differs from the first one's
-  uint64_t page_size = 64u << 20;     // after so many appended bytes a sweep is due
-  uint64_t max_stratum = 0;           // bytes; 0: 64 pages
-  uint64_t reserve = 0;               // of the disk budget
-  uint64_t ballast = 0;               // bytes that the ballast is to have; 0: none
+  bool compresses = true;          // the last level's compression differs from the first one's
+  uint64_t page_size = 64u << 20;  // after so many appended bytes a sweep is due
+  uint64_t max_stratum = 0;        // bytes; 0: 64 pages
+  uint64_t reserve = 0;            // of the disk budget
+  uint64_t ballast = 0;            // bytes that the ballast is to have; 0: none
+  // Bytes per second at which the files of dropped strata go, or 1.5 x what is being appended if that is more; at once
+  // under pressure. 0: always at once.
+  uint64_t deletion_rate = 128u << 20;
   uint64_t rewrite_rate = 32u << 20;  // bytes read per second; 0: as fast as it can
   // A stratum that retention has eaten from within this time is not rewritten for its garbage: under load the rest of
   // it goes next, for nothing. Not under pressure or on request.
@@ -131,6 +134,8 @@ class Sweeper {
   Status DropEmpty();
   void WatchBallast() STRATA_REQUIRES(sweep_mu_);
   void NoteIngestRate() STRATA_REQUIRES(sweep_mu_);
+  // `rate`, or 1.5 x what is being appended; 0, without a limit, under pressure.
+  uint64_t Paced(uint64_t rate) const;
 
   // --- Rewriting
   ScheduleSettings Settings(bool requested, uint64_t live_bytes) const;

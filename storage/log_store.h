@@ -71,6 +71,10 @@ class LogStore {
   // The new stratum of a result whose changes were not written goes. REQUIRES: they never will be.
   virtual void AbandonRewrite(const RewriteResult& result) = 0;
 
+  // How fast the files of dropped strata go, in bytes per second, so that syncs beside it are not
+  // held up; 0, as at first: at once.
+  virtual void SetDeletionRate(uint64_t bytes_per_second) = 0;
+
   virtual DiskUsage Usage() const = 0;
 
   // The ballast: a file that only takes space, so that there is some to give back on a full disk.

@@ -64,6 +64,8 @@ Result<RewriteResult> Store::Rewrite(const RewriteRequest& request) {
 
 void Store::AbandonRewrite(const RewriteResult& result) { impl_->AbandonRewrite(result); }
 
+void Store::SetDeletionRate(uint64_t bytes_per_second) { impl_->SetDeletionRate(bytes_per_second); }
+
 DiskUsage Store::Usage() const { return impl_->Usage(); }
 
 uint64_t Store::BallastBytes() const { return impl_->BallastBytes(); }

@@ -88,6 +88,7 @@ class Store final : public LogStore {
   Result<size_t> DropEmptyStrata() override;
   Result<RewriteResult> Rewrite(const RewriteRequest& request) override;
   void AbandonRewrite(const RewriteResult& result) override;
+  void SetDeletionRate(uint64_t bytes_per_second) override;
   DiskUsage Usage() const override;
   uint64_t BallastBytes() const override;
   void ReleaseBallast() override;

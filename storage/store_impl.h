@@ -26,6 +26,7 @@
 #include "storage/directory.h"
 #include "storage/fail_latch.h"
 #include "storage/lock.h"
+#include "storage/paced_delete.h"
 #include "storage/page_index.h"
 #include "storage/replay.h"
 #include "storage/rocks.h"
@@ -56,6 +57,7 @@ class Store::Impl {
   Result<size_t> DropEmptyStrata();
   Result<RewriteResult> Rewrite(const RewriteRequest& request);
   void AbandonRewrite(const RewriteResult& result);
+  void SetDeletionRate(uint64_t bytes_per_second) { deleter_.SetRate(bytes_per_second); }
   DiskUsage Usage() const;
   uint64_t BallastBytes() const;
   void ReleaseBallast();
@@ -145,6 +147,7 @@ class Store::Impl {
   std::shared_ptr<rocksdb::FileSystem>
       scratch_fs_;  // the same for files whose failure is not the store's
   std::string db_path_;
+  PacedDeleter deleter_;
   Identity identity_;
   std::string boot_id_;
   // Destroyed in reverse order: database, setup with its Env, lock.
@@ -162,7 +165,8 @@ class Store::Impl {
 
   // --- Thread-safe by themselves
   PageIndex pages_;
-  std::unique_ptr<Executor> maintenance_;  // one thread: spares, sealing, release of strata
+  std::unique_ptr<Executor> maintenance_;  // one thread: spares, sealing
+  std::unique_ptr<Executor> releasing_;    // one thread: files of dropped strata
   std::unique_ptr<Strata> strata_;
   std::atomic<uint64_t> written_commit_{0};  // the last group that Write() returned
   std::atomic<uint64_t> groups_{0};

@@ -16,9 +16,11 @@ Store::Impl::Impl(StoreOptions options)
     : options_(std::move(options)),
       latch_(std::make_shared<FailLatch>(options_.log)),
       base_fs_(options_.file_system ? options_.file_system : rocksdb::FileSystem::Default()),
-      db_path_(DatabasePath(options_.path)) {
-  fs_ = NewLatchedFileSystem(base_fs_, latch_, db_path_ + "/" + kLockFile);
+      db_path_(DatabasePath(options_.path)),
+      deleter_(options_.clock) {
   scratch_fs_ = NewLatchedFileSystem(base_fs_, latch_, "", OnFailure::kReport);
+  fs_ = NewPacedFileSystem(NewLatchedFileSystem(base_fs_, latch_, db_path_ + "/" + kLockFile),
+                           scratch_fs_, &deleter_);
 }
 
 Store::Impl::~Impl() {
@@ -200,7 +202,9 @@ Status Store::Impl::MarkClean() {
 
 void Store::Impl::ReleaseDatabase() {
   // First what may still hold a stratum; the others are then released on this thread.
+  deleter_.Stop();
   if (maintenance_) maintenance_->Stop();
+  if (releasing_) releasing_->Stop();
   current_.reset();
   sealed_.reset();
   {
@@ -209,6 +213,7 @@ void Store::Impl::ReleaseDatabase() {
   }
   strata_.reset();
   maintenance_.reset();
+  releasing_.reset();
   if (db_) {
     for (const auto& [number, handle] : found_strata_) {
       db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();

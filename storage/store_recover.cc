@@ -105,9 +105,10 @@ Status Store::Impl::Recover() {
                          db_path_, catalog.unknown_rows);
   }
   maintenance_ = std::make_unique<Executor>("strata-maint", 1);
+  releasing_ = std::make_unique<Executor>("strata-delete", 1);
   rows_ = std::make_unique<CatalogWriter>(catalog_family_);
-  strata_ =
-      std::make_unique<Strata>(db_.get(), rocks_.stratum, maintenance_.get(), latch_, options_.log);
+  strata_ = std::make_unique<Strata>(db_.get(), rocks_.stratum, maintenance_.get(),
+                                     releasing_.get(), latch_, options_.log);
   STRATA_RETURN_IF_ERROR(AdoptStrata(catalog));
   WatermarkContents watermark;
   STRATA_ASSIGN_OR_RETURN(const bool lost, CheckWatermark(catalog, &watermark));

@@ -1,9 +1,11 @@
 #include "storage/strata.h"
 
 #include <algorithm>
+#include <chrono>
 #include <tuple>
 #include <utility>
 
+#include "storage/paced_delete.h"
 #include "storage/rocks.h"
 
 namespace strata::storage {
@@ -12,13 +14,19 @@ namespace {
 constexpr size_t kSparesLow = 2;   // fewer than this: create more
 constexpr size_t kSparesFull = 4;  // up to this
 
+double MillisSince(std::chrono::steady_clock::time_point begun) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begun)
+      .count();
+}
+
 }  // namespace
 
 Strata::Strata(rocksdb::DB* db, rocksdb::ColumnFamilyOptions options, Executor* maintenance,
-               std::shared_ptr<FailLatch> latch, Logger log)
+               Executor* releasing, std::shared_ptr<FailLatch> latch, Logger log)
     : db_(db),
       options_(std::move(options)),
       maintenance_(maintenance),
+      releasing_(releasing),
       latch_(std::move(latch)),
       log_(std::move(log)) {}
 
@@ -27,11 +35,14 @@ Strata::~Strata() = default;
 StratumRef Strata::Wrap(uint32_t number, rocksdb::ColumnFamilyHandle* handle) {
   return StratumRef(new Stratum{number, handle}, [this](const Stratum* stratum) {
     const auto release = [db = db_, handle = stratum->handle, log = log_] {
+      const PacedDeleter::Scope paced;
+      const auto begun = std::chrono::steady_clock::now();
       const rocksdb::Status status = db->DestroyColumnFamilyHandle(handle);
       if (!status.ok()) log.Warning("releasing a stratum: {}", status.ToString());
+      log.Debug("let go of a stratum and its files, {:.1f} ms", MillisSince(begun));
     };
     delete stratum;
-    if (!maintenance_->Submit(release)) release();
+    if (!releasing_->Submit(release)) release();
   });
 }
 
@@ -71,7 +82,9 @@ Status Strata::FillSpares(size_t count) {
   }
   if (names.empty()) return Status::Ok();
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  const auto begun = std::chrono::steady_clock::now();
   const rocksdb::Status status = db_->CreateColumnFamilies(options_, names, &handles);
+  log_.Debug("created {} strata, {:.1f} ms", names.size(), MillisSince(begun));
   MutexLock lock(mu_);
   for (size_t i = 0; i < handles.size(); ++i) {
     spares_.push_back(Wrap(first + static_cast<uint32_t>(i), handles[i]));
@@ -187,7 +200,10 @@ Status Strata::Drop(const std::vector<uint32_t>& numbers) {
     }
   }
   if (handles.empty()) return Status::Ok();
-  return FromRocks(db_->DropColumnFamilies(handles), "dropping strata");
+  const auto begun = std::chrono::steady_clock::now();
+  const Status dropped = FromRocks(db_->DropColumnFamilies(handles), "dropping strata");
+  log_.Debug("dropped {} strata, {:.1f} ms", handles.size(), MillisSince(begun));
+  return dropped;
 }
 
 Status Strata::DropUnknown(const StratumRef& stratum) {

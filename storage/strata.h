@@ -34,7 +34,7 @@
 namespace strata::storage {
 
 // A column family in use. The family's files go with the last reference, which may cost an unlink per file, so that
-// is handed to the maintenance thread.
+// is handed to a thread of its own.
 struct Stratum {
   uint32_t number = 0;
   rocksdb::ColumnFamilyHandle* handle = nullptr;
@@ -45,7 +45,7 @@ using StratumRef = std::shared_ptr<const Stratum>;
 class Strata {
  public:
   Strata(rocksdb::DB* db, rocksdb::ColumnFamilyOptions options, Executor* maintenance,
-         std::shared_ptr<FailLatch> latch, Logger log);
+         Executor* releasing, std::shared_ptr<FailLatch> latch, Logger log);
   ~Strata();
 
   // Takes over families found at open: those with data, in ascending order, then spares.
@@ -93,6 +93,7 @@ class Strata {
   rocksdb::DB* const db_;
   const rocksdb::ColumnFamilyOptions options_;
   Executor* const maintenance_;
+  Executor* const releasing_;
   const std::shared_ptr<FailLatch> latch_;
   const Logger log_;
 

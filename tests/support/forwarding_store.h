@@ -42,6 +42,9 @@ class ForwardingStore : public storage::LogStore {
   void AbandonRewrite(const storage::RewriteResult& result) override {
     to_->AbandonRewrite(result);
   }
+  void SetDeletionRate(uint64_t bytes_per_second) override {
+    to_->SetDeletionRate(bytes_per_second);
+  }
   storage::DiskUsage Usage() const override { return to_->Usage(); }
   uint64_t BallastBytes() const override { return to_->BallastBytes(); }
   void ReleaseBallast() override { to_->ReleaseBallast(); }

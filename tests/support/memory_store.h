@@ -72,6 +72,7 @@ class MemoryStore final : public storage::LogStore {
   Result<size_t> DropEmptyStrata() override;
   Result<storage::RewriteResult> Rewrite(const storage::RewriteRequest& request) override;
   void AbandonRewrite(const storage::RewriteResult& result) override;
+  void SetDeletionRate(uint64_t /*bytes_per_second*/) override {}
   storage::DiskUsage Usage() const override;
   uint64_t BallastBytes() const override;
   void ReleaseBallast() override;
