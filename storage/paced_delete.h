@@ -1,10 +1,10 @@
 // PacedDeleter: gives the space of large files back in steps.
 //
-// Deleting a gigabyte at once holds up the syncs of the log: on a file system mounted with `discard`, as virtual machines
-// often are, the journal's next commits discard all of it. Measured beside 2,000 appends of 1 KB with fdatasync a second
-// (p99 0.6 ms undisturbed), 1 GiB in files of 22 MB: at once p99 152 ms; file by file at 256 MiB/s 4.0 ms; cut shorter
-// by 4 MiB at a time 1.3 ms, by 512 KiB 0.9 ms, and at 96 MiB/s 0.5 ms. So a table file is first cut shorter, kStep at a
-// time, with pauses that make the rate asked for.
+// Deleting a gigabyte at once holds up the syncs of the log: on a file system mounted with `discard`, as virtual
+// machines often are, the journal's next commits discard all of it. Measured beside 2,000 appends of 1 KB with
+// fdatasync a second (p99 0.6 ms undisturbed), 1 GiB in files of 22 MB: at once p99 152 ms; file by file at 256 MiB/s
+// 4.0 ms; cut shorter by 4 MiB at a time 1.3 ms, by 512 KiB 0.9 ms, and at 96 MiB/s 0.5 ms. So a table file is first
+// cut shorter, kStep at a time, with pauses that make the rate asked for.
 //
 // Only on threads that say so (Scope): the one that lets go of dropped strata. A file with another hard link is another
 // one's too, a backup's perhaps, and is only unlinked.
