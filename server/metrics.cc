@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/held_by.h"
 #include "broker/broker.h"
 
 namespace strata::server {
@@ -119,26 +120,6 @@ void AddRetention(const retention::SweeperCounters& swept, const storage::StoreS
   AddGauge(all, "strata_quarantined_strata",
            "Damaged strata: readable with gaps, never rewritten. strata status names them.",
            store.quarantined.size());
-}
-
-std::string_view HeldByName(HeldBy held_by) {
-  switch (held_by) {
-    case HeldBy::kNothing:
-      return "nothing";
-    case HeldBy::kRules:
-      return "rules";
-    case HeldBy::kNoRule:
-      return "no_rule";
-    case HeldBy::kSubscription:
-      return "subscription";
-    case HeldBy::kPolicy:
-      return "policy";
-    case HeldBy::kGrace:
-      return "grace";
-    case HeldBy::kSweep:
-      return "sweep";
-  }
-  return "unknown";
 }
 
 // The families with one series for each channel.

@@ -90,26 +90,6 @@ nlohmann::ordered_json RulesToJson(const ChannelSpaceInfo& in_force) {
           {"max_messages", in_force.max_messages}};
 }
 
-std::string HeldByName(HeldBy held_by) {
-  switch (held_by) {
-    case HeldBy::kNothing:
-      return "nothing";
-    case HeldBy::kRules:
-      return "rules";
-    case HeldBy::kNoRule:
-      return "no_rule";
-    case HeldBy::kSubscription:
-      return "subscription";
-    case HeldBy::kPolicy:
-      return "policy";
-    case HeldBy::kGrace:
-      return "grace";
-    case HeldBy::kSweep:
-      return "sweep";
-  }
-  return "unknown";
-}
-
 std::string HolderText(const ChannelSpaceInfo& info, std::optional<uint64_t> behind) {
   switch (info.held_by) {
     case HeldBy::kNothing:

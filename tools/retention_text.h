@@ -25,8 +25,6 @@ nlohmann::ordered_json OverridesToJson(const RetentionOverrides& own);
 // The rules in force: policy, retention_time_seconds, retention_size_bytes, max_messages; -1 is off.
 nlohmann::ordered_json RulesToJson(const ChannelSpaceInfo& in_force);
 
-// "rules", "subscription", ...: for programs.
-std::string HeldByName(HeldBy held_by);
 // A short sentence for a person: "subscription 'ingest' (12,000 behind)". `behind`: the messages that
 // the subscription has still to acknowledge, if that is known.
 std::string HolderText(const ChannelSpaceInfo& info, std::optional<uint64_t> behind);

@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/held_by.h"
 #include "tools/exit_codes.h"
 #include "tools/format.h"
 #include "tools/retention_text.h"

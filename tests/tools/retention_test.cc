@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/held_by.h"
 #include "tests/support/catch.h"
 #include "tests/tools/command_fixture.h"
 #include "tools/channel_command.h"
