@@ -21,8 +21,7 @@ constexpr const char* kSubscription = "bench";
 class Lane {
  public:
   Lane(const RetentionOptions& options, int number)
-      : options_(options),
-        bytes_(options.bytes / static_cast<uint64_t>(options.channels)),
+      : bytes_(options.bytes / static_cast<uint64_t>(options.channels)),
         channel_(fmt::format("retention-{}-{}", getpid(), number)),
         payloads_(static_cast<uint64_t>(number) + 1, ParseSizes(options.message)),
         producing_(ValueOrDie(Connect(options.address), "connect")),
@@ -105,7 +104,6 @@ class Lane {
     if (unacknowledged > 0) DieUnlessOk(consumer_->Acknowledge(next - 1), "acknowledge");
   }
 
-  const RetentionOptions& options_;
   const uint64_t bytes_;
   const std::string channel_;
   const CheckedPayloads payloads_;
