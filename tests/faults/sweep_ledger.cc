@@ -138,7 +138,8 @@ void SweepLedger::CheckChannel(broker::Broker& broker, const ChannelInfo& info, 
     violations->push_back(fmt::format("channel {} ({}): {}", name, info.number, what));
   };
   const MessageId may_be_gone = MayBeGone(*channel);
-  if (info.first_available > may_be_gone + 1 && may_be_gone < info.next_id)
+  // Not may_be_gone + 1: where everything may go it is the largest id there is.
+  if (info.first_available - 1 > may_be_gone && may_be_gone < info.next_id)
     violation(fmt::format("starts at {}, only {} may go", info.first_available, may_be_gone));
   // By policy `limits` pages go only as long as more than the limit is left.
   const auto limit = plans_[channel->plan].retention.retention_size;
