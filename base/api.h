@@ -46,7 +46,24 @@ struct ChannelInfo {
   MessageId truncated_through = 0;  // the truncation mark; 0 is none
   uint64_t pages = 0;
   uint64_t bytes = 0;  // stored bytes of its batches
+  // The highest term of an exclusive producer: lower ones are fenced for good; 0: there was none.
+  int64_t exclusive_term = 0;
+  std::string exclusive_holder;  // the producer that is the only writer now; empty: nobody is
 };
+
+// A named producer of a channel, as the broker remembers it.
+struct ProducerInfo {
+  std::string channel;
+  std::string name;
+  int64_t term = 0;
+  uint64_t last_sequence = 0;  // stored; 0: none
+  TimeMicros created_at = 0;
+  TimeMicros active_at = 0;  // last opened or appended: it is forgotten producers.expiry later
+  bool open = false;         // somebody produces as it now
+};
+
+// The most batches that one producer may have unacknowledged: so many results are kept for it.
+inline constexpr uint32_t kProducerWindow = 64;
 
 struct AppendResult {
   MessageId first_id = 0;
@@ -75,7 +92,8 @@ struct SubscriptionInfo {
   std::string name;
   MessageId cursor = kFirstMessageId;  // all below it is acknowledged
   uint64_t backlog = 0;
-  std::string holder;  // empty: nobody is attached
+  std::string holder;    // empty: nobody is attached
+  uint32_t standby = 0;  // consumers that wait for their turn (FAILOVER)
   TimeMicros created_at = 0;
   TimeMicros active_at = 0;
 };

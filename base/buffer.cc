@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cassert>
 
+// Headers only: nothing to link.
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 namespace strata {
 
 Buffer::Buffer(std::string bytes) {
@@ -56,6 +60,19 @@ std::string Buffer::ToString() const {
   out.reserve(size_);
   AppendTo(&out);
   return out;
+}
+
+uint64_t ContentHash(const Buffer& bytes) {
+  if (bytes.pieces().size() <= 1) {
+    const std::string_view piece = bytes.empty() ? std::string_view() : bytes.view();
+    return XXH3_64bits(piece.data(), piece.size());
+  }
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  for (const std::string_view piece : bytes.pieces()) {
+    XXH3_64bits_update(&state, piece.data(), piece.size());
+  }
+  return XXH3_64bits_digest(&state);
 }
 
 }  // namespace strata

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -54,5 +55,9 @@ class Buffer {
   std::vector<std::string_view> many_;  // two or more pieces, or none
   std::shared_ptr<const void> owner_;
 };
+
+// XXH3-64 of the bytes, however they are cut into pieces. It is stored (docs/formats), so it never
+// changes. About 20 GB/s.
+uint64_t ContentHash(const Buffer& bytes);
 
 }  // namespace strata

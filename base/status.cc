@@ -52,7 +52,14 @@ const std::string& Status::message() const {
 Status Status::WithFate(DataFate fate) const {
   if (ok()) return *this;
   Status status;
-  status.rep_ = std::make_shared<Rep>(Rep{rep_->reason, fate, rep_->message});
+  status.rep_ = std::make_shared<Rep>(Rep{rep_->reason, fate, rep_->message, rep_->actual_next_id});
+  return status;
+}
+
+Status Status::WithActualNextId(int64_t id) const {
+  if (ok()) return *this;
+  Status status;
+  status.rep_ = std::make_shared<Rep>(Rep{rep_->reason, rep_->fate, rep_->message, id});
   return status;
 }
 

@@ -42,6 +42,7 @@ enum class CanonicalCode : uint8_t {
   kAlreadyExists = 6,
   kResourceExhausted = 8,
   kFailedPrecondition = 9,
+  kAborted = 10,
   kOutOfRange = 11,
   kUnimplemented = 12,
   kInternal = 13,
@@ -90,6 +91,11 @@ class [[nodiscard]] Status {
 
   // The same failure with another fate, for example STORE_FAILED for an append that was in flight.
   Status WithFate(DataFate fate) const;
+  // ID_MISMATCH: the id that the next message would have got.
+  std::optional<int64_t> actual_next_id() const {
+    return ok() ? std::nullopt : rep_->actual_next_id;
+  }
+  Status WithActualNextId(int64_t id) const;
   // The same failure with `context: ` before its message.
   Status WithContext(std::string_view context) const;
 
@@ -102,6 +108,7 @@ class [[nodiscard]] Status {
     Reason reason;
     DataFate fate;
     std::string message;
+    std::optional<int64_t> actual_next_id = {};
   };
   const ErrorInfo& info() const { return GetErrorInfo(reason()); }
 

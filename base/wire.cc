@@ -30,9 +30,11 @@ bool Cursor::ReadByte(uint8_t* byte) {
   return true;
 }
 
-bool Cursor::ReadVarint(uint64_t* value) {
+bool Cursor::ReadVarint(uint64_t* value) { return ReadVarintOf(10, value); }
+
+bool Cursor::ReadVarintOf(int most_bytes, uint64_t* value) {
   uint64_t result = 0;
-  for (int shift = 0; shift < 64; shift += 7) {
+  for (int shift = 0; shift < 7 * most_bytes; shift += 7) {
     uint8_t byte = 0;
     if (!ReadByte(&byte)) return false;
     // The tenth byte has room for one bit only: more would be silently dropped.
@@ -48,7 +50,7 @@ bool Cursor::ReadVarint(uint64_t* value) {
 
 bool Cursor::ReadTag(Tag* tag) {
   uint64_t value = 0;
-  if (!ReadVarint(&value) || value > 0xffffffffu) return false;
+  if (!ReadVarintOf(5, &value) || value > 0xffffffffu) return false;
   const uint32_t type = value & 7;
   tag->field = static_cast<uint32_t>(value >> 3);
   tag->type = static_cast<WireType>(type);
@@ -57,7 +59,7 @@ bool Cursor::ReadTag(Tag* tag) {
 
 bool Cursor::ReadLength(size_t* length) {
   uint64_t value = 0;
-  if (!ReadVarint(&value) || value > remaining()) return false;
+  if (!ReadVarintOf(5, &value) || value > remaining()) return false;
   *length = static_cast<size_t>(value);
   return true;
 }

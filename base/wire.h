@@ -35,7 +35,9 @@ class Cursor {
   size_t remaining() const { return end_ - position_; }
 
   bool ReadVarint(uint64_t* value);
-  // False also for field 0, groups and unknown wire types: nothing of Strata's uses them.
+  // False also for field 0, groups and unknown wire types: nothing of Strata's uses them. A tag and a
+  // length have at most five bytes, because protobuf's own parsers refuse more: what is accepted
+  // here is stored, and every consumer has to read it.
   bool ReadTag(Tag* tag);
   // The length of a kBytes field, checked to lie inside the remaining bytes.
   bool ReadLength(size_t* length);
@@ -46,6 +48,7 @@ class Cursor {
 
  private:
   bool ReadByte(uint8_t* byte);
+  bool ReadVarintOf(int most_bytes, uint64_t* value);
   void Advance(size_t bytes);
 
   std::span<const std::string_view> pieces_;

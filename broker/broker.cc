@@ -9,6 +9,7 @@
 #include "broker/committer.h"
 #include "broker/operations.h"
 #include "broker/shared_state.h"
+#include "broker/wakes.h"
 
 namespace strata::broker {
 namespace {
@@ -34,6 +35,15 @@ Status CheckRetention(const std::string& channel, const RetentionOverrides& rete
   return Status::Ok();
 }
 
+Status BrokerClosed() { return Status(Reason::SHUTTING_DOWN, "the broker is closed"); }
+
+Status CheckChannelName(const std::string& name) {
+  if (IsValidName(name)) return Status::Ok();
+  return Status(
+      Reason::INVALID_CHANNEL_NAME,
+      "'" + name.substr(0, 300) + "' is not a channel name: 1 to 249 of A-Z a-z 0-9 . _ -");
+}
+
 Status ChannelNotFound(const std::string& name) {
   return Status(Reason::CHANNEL_NOT_FOUND, "there is no channel '" + name + "'");
 }
@@ -48,7 +58,9 @@ Broker::Broker(BrokerOptions options, std::unique_ptr<storage::LogStore> store,
       started_at_(options_.clock->WallMicros()),
       shared_(std::make_shared<SharedState>(store_.get(), options_.tail_cache, options_.clock)),
       next_channel_(recovered.next_channel),
-      budget_(options_.disk_budget, options_.disk_reserve, options_.clock) {
+      budget_(options_.disk_budget, options_.disk_reserve, options_.clock),
+      // Not at once: who was open when the broker ended gets the time to come back.
+      next_producer_check_(options_.clock->Monotonic() + BetweenProducerChecks()) {
   std::unordered_map<ChannelNumber, Channel*> by_number;
   for (const storage::RecoveredChannel& found : recovered.channels) {
     auto channel = std::make_shared<Channel>(found, store_->OldestId(found.record.number));
@@ -64,6 +76,10 @@ Broker::Broker(BrokerOptions options, std::unique_ptr<storage::LogStore> store,
     subscription->record = record;
     channel->second->write_face().subscriptions[record.name] = subscription;
     channel->second->PublishSubscription(std::move(subscription));
+  }
+  for (const storage::RecoveredProducer& producer : recovered.producers) {
+    const auto channel = by_number.find(producer.record.channel);
+    if (channel != by_number.end()) channel->second->write_face().producers.Recover(producer);
   }
   committer_ =
       std::make_unique<Committer>(options_, store_.get(), recovered.commit,
@@ -101,8 +117,8 @@ void Broker::Close() {
 }
 
 void Broker::EndChannels() {
-  const Status closed(Reason::SHUTTING_DOWN, "the broker is closed");
-  for (const ChannelPtr& channel : AllChannels()) channel->End(closed);
+  for (const ChannelPtr& channel : AllChannels()) channel->End(BrokerClosed());
+  shared_->channel_waits.End();
 }
 
 Result<Broker::ChannelPtr> Broker::FindChannel(const std::string& name) const {
@@ -112,7 +128,7 @@ Result<Broker::ChannelPtr> Broker::FindChannel(const std::string& name) const {
   return it->second;
 }
 
-Status Broker::Commit(Prepare prepare, Publish publish) {
+Status Broker::Commit(Prepare prepare, Publish publish) const {
   CatalogOperation operation(std::move(prepare), std::move(publish));
   committer_->Run(&operation);
   return operation.Wait();
@@ -136,11 +152,7 @@ ChannelInfo Broker::InfoOf(const Channel& channel) const {
 }
 
 Result<ChannelInfo> Broker::CreateChannel(const std::string& name, const ChannelOptions& options) {
-  if (!IsValidName(name)) {
-    return Status(
-        Reason::INVALID_CHANNEL_NAME,
-        "'" + name.substr(0, 300) + "' is not a channel name: 1 to 249 of A-Z a-z 0-9 . _ -");
-  }
+  STRATA_RETURN_IF_ERROR(CheckChannelName(name));
   if (options.first_id < kFirstMessageId || options.first_id > kMaxFirstId) {
     return Status(Reason::INVALID_ARGUMENT, "first_id " + std::to_string(options.first_id) +
                                                 " of channel '" + name + "' is not in 1 to 2^61");
@@ -166,8 +178,10 @@ Result<ChannelInfo> Broker::CreateChannel(const std::string& name, const Channel
           return Status::Ok();
         },
         [&] {
+          Wakes wakes;
           MutexLock lock(channels_mu_);
           channels_[name] = created;
+          shared_->channel_waits.Take(name, &wakes);
         });
     if (status.ok()) return InfoOf(*created);
     if (status.reason() != Reason::CHANNEL_EXISTS) return status;
@@ -302,6 +316,16 @@ Result<std::unique_ptr<Reader>> Broker::OpenReader(const std::string& name,
   return std::make_unique<Reader>(shared_, std::move(channel), start, position);
 }
 
+Result<std::unique_ptr<ChannelWait>> Broker::WaitForChannel(const std::string& name,
+                                                            std::function<void()> wake) {
+  STRATA_RETURN_IF_ERROR(CheckChannelName(name));
+  auto wait = std::make_unique<ChannelWait>(shared_);
+  MutexLock lock(channels_mu_);
+  if (channels_.contains(name)) return std::unique_ptr<ChannelWait>();
+  if (!shared_->channel_waits.Add(wait.get(), name, std::move(wake))) return BrokerClosed();
+  return wait;
+}
+
 void Broker::MaintenanceLoop() {
   MutexLock lock(maintenance_mu_);
   while (!closing_) {
@@ -316,6 +340,7 @@ void Broker::MaintenanceLoop() {
       (void)Commit([](storage::WriteGroup*) { return Status::Ok(); }, [] {});
     }
     NoteAcknowledged();
+    ForgetIdleProducers();
     lock.Lock();
   }
 }
@@ -339,6 +364,7 @@ BrokerStats Broker::Stats() const {
   const std::vector<ChannelPtr> channels = AllChannels();
   stats.channels = channels.size();
   for (const ChannelPtr& channel : channels) stats.subscriptions += channel->Subscriptions().size();
+  stats.channel_waits = shared_->channel_waits.size();
   stats.readers = shared_->readers.load(std::memory_order_relaxed);
   stats.messages_appended = messages_appended_.load(std::memory_order_relaxed);
   stats.bytes_appended = bytes_appended_.load(std::memory_order_relaxed);
@@ -358,6 +384,10 @@ storage::StoreStats Broker::StoreStats() const {
   return pass.store() == nullptr ? storage::StoreStats() : pass.store()->Stats();
 }
 
-Status Broker::failure() const { return committer_->failure(); }
+// The store may have failed where no append has met it: while it seals, or makes a spare.
+Status Broker::failure() const {
+  Status failure = committer_->failure();
+  return failure.ok() ? store_->failure() : failure;
+}
 
 }  // namespace strata::broker

@@ -21,8 +21,10 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -40,8 +42,11 @@
 
 namespace strata::broker {
 
+class BatchOnItsWay;
 class Channel;
+class ChannelWait;
 class Committer;
+class Standby;
 struct SharedState;
 struct Subscription;
 
@@ -79,11 +84,32 @@ class Broker {
 
   // --- Appending ---
   // Stores `request.batch` as one and calls `done` exactly once, perhaps before returning. Every
-  // error says what happened to the data. Does not block on the disk.
+  // error says what happened to the data. Does not wait for a sync; without one (kInterval, kNone) a
+  // small append that finds the broker idle is written to the page cache on the calling thread.
   void AppendAsync(AppendRequest request, AppendCallback done);
   // The same on the calling thread: when nothing else is being written it does the write and the
   // sync itself, so that a lone writer pays for no hand-over between threads.
   Result<AppendResult> Append(AppendRequest request);
+
+  // Batches for several channels, each at most once: all are stored or none, in one write. Their
+  // bytes together are at most those of one batch. The first error speaks for all. Without sessions.
+  // If all were stored before, as their producers' sequences tell, the first results are the answer;
+  // if only some were, INVALID_ARGUMENT, nothing stored. So only what has a producer in every part
+  // can be sent again safely.
+  void AppendMultiAsync(std::vector<AppendRequest> requests, AppendMultiCallback done);
+  Result<std::vector<AppendResult>> AppendMulti(std::vector<AppendRequest> requests);
+
+  // --- Producers (producers.h). Blocking until the change is durable. ---
+  // Begins to produce: with a name as that producer, whose older instances are fenced as
+  // strata.v1.ProduceOpen says. FENCED, CHANNEL_NOT_FOUND, CHANNEL_RECREATED, INVALID_ARGUMENT.
+  Result<OpenedProducer> OpenProducer(const ProducerOpen& open);
+  // Its end in peace, after its last append was answered: what it held exclusively is released, and
+  // every later append of it gets CLIENT_CLOSED. A session that is only dropped releases nothing. OK
+  // with nothing changed if another one has taken over, or it is closed already.
+  Status CloseProducer(const std::shared_ptr<ProducerSession>& session);
+  // Of one channel, or of all if `channel` is empty; by channel, then name. As durable; so after
+  // fail-stop, when nothing becomes durable any more, STORE_FAILED.
+  Result<std::vector<ProducerInfo>> ListProducers(const std::string& channel) const;
 
   // False if an append of `bytes` would be let in now (see max_pending_total). Otherwise true, and
   // `wake` runs once, on some thread, when there is room for it, at the broker's end at the latest:
@@ -93,13 +119,20 @@ class Broker {
   // --- Reading (reader.h) ---
   Result<std::unique_ptr<Reader>> OpenReader(const std::string& channel,
                                              const StartPosition& start);
-  // Attaches to the subscription, exclusively, creating it at `start` if it does not exist.
-  // SUBSCRIPTION_HELD names the present holder. `holder` describes this consumer to others
-  // ("host:pid" or an address). The reader starts at the cursor; destroying it detaches.
-  Result<std::unique_ptr<Reader>> OpenSubscription(const std::string& channel,
-                                                   const std::string& subscription,
-                                                   const StartPosition& start,
-                                                   const std::string& holder);
+  // Takes hold of the subscription, creating it if it does not exist. One consumer has it at a time:
+  // SUBSCRIPTION_HELD names the present holder, unless that is the same consumer, whose old reader
+  // ends then. Destroying the reader lets go of it.
+  Result<std::unique_ptr<Reader>> OpenSubscription(const SubscriptionOpen& open);
+  // The same, but waits its turn if somebody else has it.
+  Result<std::unique_ptr<Standby>> StandBy(const SubscriptionOpen& open);
+  // Goes on from there. With a subscription it moves the cursor, durably before it returns;
+  // SUBSCRIPTION_HELD if this reader holds it no more. Blocking.
+  Result<Moved> Seek(Reader* reader, const StartPosition& to);
+  // For who opens a channel that may not exist yet. Null: it exists. Otherwise `wake` is called
+  // once, from some thread, when it may: ask again then. It must only schedule; destroying what is
+  // returned takes it back, unless it is on its way. INVALID_CHANNEL_NAME, SHUTTING_DOWN.
+  Result<std::unique_ptr<ChannelWait>> WaitForChannel(const std::string& name,
+                                                      std::function<void()> wake);
 
   // --- Subscriptions ---
   Result<SubscriptionInfo> CreateSubscription(const std::string& channel,
@@ -116,9 +149,11 @@ class Broker {
   Status DeleteSubscription(const std::string& channel, const std::string& subscription);
   // Cumulative: all up to and including `through` is done with. An id below the cursor changes
   // nothing; above the durable end: ACK_BEYOND_END. Not blocking: the cursor reaches the disk with
-  // the next group, within one second.
-  Status Acknowledge(const std::string& channel, const std::string& subscription,
-                     MessageId through);
+  // the next group, within one second. Changes nothing, too, if a seek has come since `through` was
+  // delivered, which was behind seek number `seek` (nothing: it counts as it comes).
+  // CHANNEL_RECREATED unless the channel has this number; 0: any.
+  Status Acknowledge(const std::string& channel, const std::string& subscription, MessageId through,
+                     std::optional<uint64_t> seek = {}, ChannelNumber channel_number = 0);
 
   // --- Space ---
   // Where the space of a channel goes, or of all by name if `channel` is empty.
@@ -152,8 +187,16 @@ class Broker {
   ChannelInfo InfoOf(const Channel& channel) const;  // with pages and bytes
 
   // --- Appending ---
-  // Checks a request and reserves its bytes: the channel, and the number of its messages.
-  Result<ChannelPtr> Admit(const AppendRequest& request, uint32_t* count);
+  Result<ChannelPtr> FindChannelOf(const AppendRequest& request) const;
+  static Status CheckNumber(const Channel& channel, ChannelNumber number);
+  // Checks a request, which it takes apart.
+  Result<BatchOnItsWay> Check(AppendRequest* request);
+  // Lets so many bytes in; given back by ReleasePending.
+  Status Reserve(uint64_t bytes);
+  // Both; and a session whose append is refused gets no other one in.
+  Result<BatchOnItsWay> Admit(AppendRequest request);
+  Result<std::vector<BatchOnItsWay>> AdmitMulti(std::vector<AppendRequest> requests,
+                                                uint64_t* bytes);
   bool HasRoom(uint64_t bytes) const;
   void ReleasePending(uint64_t bytes);
 
@@ -161,11 +204,16 @@ class Broker {
   using Prepare = std::function<Status(storage::WriteGroup*)>;
   using Publish = std::function<void()>;
   // Takes a change through the committer on the calling thread; returns when it is durable.
-  Status Commit(Prepare prepare, Publish publish);
+  Status Commit(Prepare prepare, Publish publish) const;
   Status CommitAhead(Prepare prepare, Publish publish);  // of appends that are queued
   Result<storage::SubscriptionRecord> NewSubscription(const ChannelPtr& channel,
                                                       const std::string& subscription,
                                                       const StartPosition& start);
+  // Its place in the queue, or at once its hold.
+  Result<std::unique_ptr<Standby>> Enter(const SubscriptionOpen& open, bool wait);
+  // Moves the cursor of the subscription that `pick` finds with the write role.
+  using PickSubscription = std::function<Result<std::shared_ptr<Subscription>>(Channel&)>;
+  Result<Moved> CommitSeek(Channel& channel, const StartPosition& to, const PickSubscription& pick);
 
   // --- Retention (sweep.cc) ---
   class Swept;  // the sweeper's view of this broker
@@ -179,6 +227,8 @@ class Broker {
   // --- Maintenance ---
   void AddChangedCursors(storage::WriteGroup* group);  // write role: the committer's rider
   void MaintenanceLoop();
+  void ForgetIdleProducers();
+  Clock::Duration BetweenProducerChecks() const;
   void EndChannels();
   void NoteAcknowledged();
 
@@ -202,7 +252,7 @@ class Broker {
     uint64_t bytes;
     std::function<void()> wake;
   };
-  std::vector<RoomWaiter> room_waiters_ STRATA_GUARDED_BY(room_mu_);
+  std::deque<RoomWaiter> room_waiters_ STRATA_GUARDED_BY(room_mu_);
 
   std::atomic<uint64_t> messages_appended_{0};
   std::atomic<uint64_t> bytes_appended_{0};
@@ -221,9 +271,12 @@ class Broker {
   bool closing_ STRATA_GUARDED_BY(maintenance_mu_) = false;
   uint64_t noted_messages_ =
       0;  // the maintenance thread's: messages_appended_ when ids were last noted
+  Clock::Duration next_producer_check_;  // the maintenance thread's
   std::thread maintenance_;
 
   friend class AppendOperation;
+  friend class BatchOnItsWay;
+  friend class MultiAppendOperation;
 };
 
 }  // namespace strata::broker

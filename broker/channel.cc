@@ -3,21 +3,18 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/wakes.h"
+
 namespace strata::broker {
 
 using storage::SubscriptionRecord;
 
 namespace {
 
-Status SubscriptionGone(const std::string& channel, const std::string& name) {
-  return Status(Reason::SUBSCRIPTION_NOT_FOUND,
-                "the subscription '" + name + "' of channel '" + channel + "' was deleted");
-}
-
 // REQUIRES: the channel's mu_.
 retention::CursorView ViewOf(const Subscription& subscription) {
   const SubscriptionRecord& record = subscription.record;
-  return {record.name, record.cursor, record.active_at, !subscription.holder.empty()};
+  return {record.name, record.cursor, record.active_at, subscription.holder != nullptr};
 }
 
 }  // namespace
@@ -31,7 +28,9 @@ Channel::Channel(const storage::RecoveredChannel& recovered, std::optional<Messa
       next_id_(recovered.next_id),
       last_append_time_(recovered.last_append_time),
       truncated_through_(recovered.record.truncated_through),
-      marks_({{recovered.record.truncated_through, recovered.record.truncated_at}}) {
+      marks_({{recovered.record.truncated_through, recovered.record.truncated_at}}),
+      exclusive_term_(recovered.record.exclusive_term),
+      exclusive_holder_(recovered.record.exclusive_holder) {
   write_.record = recovered.record;
   write_.next_id = recovered.next_id;
   write_.last_append_time = recovered.last_append_time;
@@ -57,6 +56,8 @@ ChannelInfo Channel::Info() const {
   info.next_id = next_id_;
   info.last_append_time = last_append_time_;
   info.truncated_through = truncated_through_;
+  info.exclusive_term = exclusive_term_;
+  info.exclusive_holder = exclusive_holder_;
   return info;
 }
 
@@ -68,18 +69,18 @@ Gap Channel::LostAtOrAfter(MessageId id) const {
 }
 
 void Channel::PublishAppend(MessageId next_id, TimeMicros append_time) {
-  Wakes wakes;
+  Waiters woken;
   {
     MutexLock lock(mu_);
     next_id_ = next_id;
     last_append_time_ = append_time;
-    wakes.swap(waiters_);
+    woken.swap(waiters_);
   }
-  Wake(std::move(wakes));
+  Wake(std::move(woken));
 }
 
 void Channel::PublishTruncation(MessageId through, TimeMicros now) {
-  Wakes wakes;
+  Waiters woken;
   {
     MutexLock lock(mu_);
     truncated_through_ = through;
@@ -91,24 +92,30 @@ void Channel::PublishTruncation(MessageId through, TimeMicros now) {
     }
     marks_.push_back({through, now});
     first_available_ = std::max(first_available_, through + 1);
-    wakes.swap(waiters_);
+    woken.swap(waiters_);
   }
-  Wake(std::move(wakes));
+  Wake(std::move(woken));
 }
 
 void Channel::PublishTrim(MessageId first_available) {
-  Wakes wakes;
+  Waiters woken;
   {
     MutexLock lock(mu_);
     first_available_ = std::max(first_available_, first_available);
-    wakes.swap(waiters_);
+    woken.swap(waiters_);
   }
-  Wake(std::move(wakes));
+  Wake(std::move(woken));
 }
 
 void Channel::PublishOptions(const ChannelOptions& options) {
   MutexLock lock(mu_);
   options_ = options;
+}
+
+void Channel::PublishExclusive(int64_t term, const std::string& holder) {
+  MutexLock lock(mu_);
+  exclusive_term_ = term;
+  exclusive_holder_ = holder;
 }
 
 RetentionOverrides Channel::retention() const {
@@ -156,30 +163,31 @@ void Channel::BeginDeletion() {
 
 void Channel::End(const Status& status) {
   Wakes wakes;
+  Waiters woken;
   {
     MutexLock lock(mu_);
     if (end_status_.ok()) end_status_ = status;
-    wakes.swap(waiters_);
+    for (const auto& [name, subscription] : subscriptions_) TellAllLocked(*subscription, &wakes);
+    woken.swap(waiters_);
   }
-  Wake(std::move(wakes));
+  Wake(std::move(woken));
 }
 
 bool Channel::AddWaiter(const Reader* reader, std::function<void()> wake, MessageId position,
-                        const Subscription* subscription, uint64_t seeks) {
+                        const Attachment& attached) {
   RemoveWaiter(reader);
   MutexLock lock(mu_);
   if (!end_status_.ok() || position < first_available_) return false;
   // A reader that is told to wait although there should be more has missed rows of a channel that
   // is being deleted.
   if (position < next_id_ && !deleting_) return false;
-  if (subscription != nullptr && (subscription->deleted || subscription->seeks != seeks))
-    return false;
+  if (attached.subscription != nullptr && HasNewsLocked(attached)) return false;
   waiters_.push_back({reader, std::move(wake)});
   return true;
 }
 
 void Channel::RemoveWaiter(const Reader* reader) {
-  Wakes removed;  // a wake may own things whose destructors must not run under the lock
+  Waiters removed;  // a wake may own things whose destructors must not run under the lock
   MutexLock lock(mu_);
   const auto it = std::find_if(waiters_.begin(), waiters_.end(),
                                [reader](const Waiter& waiter) { return waiter.reader == reader; });
@@ -189,16 +197,16 @@ void Channel::RemoveWaiter(const Reader* reader) {
 }
 
 void Channel::WakeAll() {
-  Wakes wakes;
+  Waiters woken;
   {
     MutexLock lock(mu_);
-    wakes.swap(waiters_);
+    woken.swap(waiters_);
   }
-  Wake(std::move(wakes));
+  Wake(std::move(woken));
 }
 
-void Channel::Wake(Wakes wakes) {
-  for (Waiter& waiter : wakes) waiter.wake();
+void Channel::Wake(Waiters waiters) {
+  for (Waiter& waiter : waiters) waiter.wake();
 }
 
 std::shared_ptr<Subscription> Channel::FindSubscription(std::string_view name) const {
@@ -222,28 +230,32 @@ void Channel::PublishSubscription(std::shared_ptr<Subscription> subscription) {
 
 void Channel::PublishSeek(Subscription& subscription, MessageId cursor, TimeMicros now) {
   Wakes wakes;
+  Waiters woken;
   {
     MutexLock lock(mu_);
     subscription.record.cursor = cursor;
     subscription.record.active_at = now;
-    ++subscription.seeks;
+    ++subscription.record.seeks;
     --subscription.frozen;
-    wakes.swap(waiters_);
+    TellLocked(subscription, &wakes);
+    woken.swap(waiters_);
   }
-  Wake(std::move(wakes));
+  Wake(std::move(woken));
 }
 
 void Channel::PublishSubscriptionDeletion(const std::string& name) {
   Wakes wakes;
+  Waiters woken;
   {
     MutexLock lock(mu_);
     const auto it = subscriptions_.find(name);
     if (it == subscriptions_.end()) return;
     it->second->deleted = true;
+    TellAllLocked(*it->second, &wakes);
     subscriptions_.erase(it);
-    wakes.swap(waiters_);
+    woken.swap(waiters_);
   }
-  Wake(std::move(wakes));
+  Wake(std::move(woken));
 }
 
 SubscriptionInfo Channel::Describe(const Subscription& subscription) const {
@@ -255,56 +267,68 @@ SubscriptionInfo Channel::Describe(const Subscription& subscription) const {
   info.cursor = record.cursor;
   const MessageId from = std::max(record.cursor, first_available_);
   info.backlog = from < next_id_ ? static_cast<uint64_t>(next_id_ - from) : 0;
-  info.holder = subscription.holder;
+  if (subscription.holder != nullptr) info.holder = subscription.holder->holder;
+  info.standby = static_cast<uint32_t>(subscription.standby.size());
   info.created_at = record.created_at;
   info.active_at = record.active_at;
   return info;
 }
 
-Status Channel::Acknowledge(Subscription& subscription, MessageId through, TimeMicros now,
-                            bool* changed) {
+Status Channel::Acknowledge(Subscription& subscription, MessageId through,
+                            std::optional<uint64_t> seek, TimeMicros now, bool* changed) {
   MutexLock lock(mu_);
   *changed = false;
-  if (!end_status_.ok()) return end_status_;
-  if (subscription.deleted) return SubscriptionGone(name_, subscription.record.name);
-  if (through >= next_id_) {
-    return Status(Reason::ACK_BEYOND_END, "id " + std::to_string(through) +
-                                              " was acknowledged, but the last message of '" +
-                                              name_ + "' is " + std::to_string(next_id_ - 1));
-  }
+  STRATA_RETURN_IF_ERROR(GoneLocked(subscription));
+  STRATA_RETURN_IF_ERROR(CheckAcknowledgedLocked(through));
   subscription.record.active_at = now;
-  if (through < subscription.record.cursor) return Status::Ok();
+  // What was delivered before a seek says nothing about what lies behind it.
+  const uint64_t seeks = subscription.record.seeks;
+  if (seek.value_or(seeks) == seeks) AdvanceLocked(subscription, through, changed);
+  return Status::Ok();
+}
+
+Status Channel::Acknowledge(const Attachment& attached, MessageId through,
+                            std::optional<uint64_t> seek, TimeMicros now, bool* changed) {
+  MutexLock lock(mu_);
+  *changed = false;
+  STRATA_RETURN_IF_ERROR(LostLocked(attached));
+  STRATA_RETURN_IF_ERROR(CheckAcknowledgedLocked(through));
+  Subscription& subscription = *attached.subscription;
+  subscription.record.active_at = now;
+  if (seek.value_or(attached.seeks) == subscription.record.seeks) {
+    AdvanceLocked(subscription, through, changed);
+  }
+  return Status::Ok();
+}
+
+Status Channel::CheckAcknowledgedLocked(MessageId through) const {
+  if (through < next_id_) return Status::Ok();
+  return Status(Reason::ACK_BEYOND_END, "id " + std::to_string(through) +
+                                            " was acknowledged, but the last message of '" + name_ +
+                                            "' is " + std::to_string(next_id_ - 1));
+}
+
+void Channel::AdvanceLocked(Subscription& subscription, MessageId through, bool* changed) {
+  if (through < subscription.record.cursor) return;
   subscription.record.cursor = through + 1;
   *changed = !std::exchange(subscription.changed, true);
-  return Status::Ok();
 }
 
-Status Channel::Attach(Subscription& subscription, const std::string& holder, TimeMicros now,
-                       MessageId* cursor, uint64_t* seeks) {
-  MutexLock lock(mu_);
-  if (!end_status_.ok()) return end_status_;
-  if (subscription.deleted) return SubscriptionGone(name_, subscription.record.name);
-  if (!subscription.holder.empty()) {
-    return Status(Reason::SUBSCRIPTION_HELD, "the subscription '" + subscription.record.name +
-                                                 "' of channel '" + name_ + "' is held by " +
-                                                 subscription.holder);
-  }
-  subscription.holder = holder.empty() ? "an unnamed consumer" : holder;
-  subscription.record.active_at = now;
-  *cursor = subscription.record.cursor;
-  *seeks = subscription.seeks;
-  return Status::Ok();
-}
-
-void Channel::Detach(Subscription& subscription) {
-  MutexLock lock(mu_);
-  subscription.holder.clear();
-}
-
-SubscriptionRecord Channel::Freeze(Subscription& subscription) {
+SubscriptionRecord Channel::BeginSeek(Subscription& subscription, MessageId cursor,
+                                      TimeMicros now) {
   MutexLock lock(mu_);
   ++subscription.frozen;
-  return subscription.record;
+  SubscriptionRecord record = subscription.record;
+  record.cursor = cursor;
+  record.active_at = now;
+  // All that are on their way are seeks: nothing follows a deletion.
+  record.seeks += static_cast<uint64_t>(subscription.frozen);
+  return record;
+}
+
+void Channel::BeginSubscriptionDeletion(Subscription& subscription) {
+  MutexLock lock(mu_);
+  ++subscription.frozen;
 }
 
 std::optional<SubscriptionRecord> Channel::TakeChanged(Subscription& subscription) {
@@ -312,19 +336,6 @@ std::optional<SubscriptionRecord> Channel::TakeChanged(Subscription& subscriptio
   subscription.changed = false;
   if (subscription.frozen > 0 || subscription.deleted) return std::nullopt;
   return subscription.record;
-}
-
-bool Channel::FollowSubscription(const Subscription& subscription, uint64_t* seeks,
-                                 MessageId* position, Status* status) const {
-  MutexLock lock(mu_);
-  if (subscription.deleted) {
-    *status = SubscriptionGone(name_, subscription.record.name);
-    return true;
-  }
-  if (subscription.seeks == *seeks) return false;
-  *seeks = subscription.seeks;
-  *position = subscription.record.cursor;
-  return true;
 }
 
 }  // namespace strata::broker

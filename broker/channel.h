@@ -24,6 +24,8 @@
 
 #include "base/mutex.h"
 #include "base/status.h"
+#include "broker/producers.h"
+#include "broker/subscription.h"
 #include "broker/types.h"
 #include "retention/policy.h"
 #include "storage/records.h"
@@ -31,16 +33,7 @@
 namespace strata::broker {
 
 class Reader;
-
-// A durable cursor. Guarded by its channel's mu_, like everything that readers share.
-struct Subscription {
-  storage::SubscriptionRecord record;  // cursor: all below it is acknowledged
-  std::string holder;                  // who is attached; empty if nobody
-  uint64_t seeks = 0;    // tells an attached reader that the cursor was moved under it
-  bool changed = false;  // the cursor is on the list of those to persist
-  int frozen = 0;  // seeks and deletions on their way to disk: its row is not to be written over
-  bool deleted = false;
-};
+class Wakes;
 
 class Channel {
  public:
@@ -51,6 +44,7 @@ class Channel {
     MessageId first_available = 0;  // as trims on their way to disk leave it
     TimeMicros last_append_time = 0;
     std::map<std::string, std::shared_ptr<Subscription>, std::less<>> subscriptions;
+    Producers producers;
     bool deleted = false;
   };
 
@@ -100,16 +94,17 @@ class Channel {
   // Retention took what lies below `first_available`.
   void PublishTrim(MessageId first_available);
   void PublishOptions(const ChannelOptions& options);
+  void PublishExclusive(int64_t term, const std::string& holder);
   // The write role's, before the deletion is written; End() follows, whatever becomes of it.
   void BeginDeletion();
   // Nothing more will come; the first status stays.
   void End(const Status& status);
 
   // --- Waiting ---
-  // Registers `reader`, which stands at `position` and has followed `seeks` of its subscription
-  // (null: none), unless it has something to do already; then false. See Reader::WakeWhenReady.
+  // Registers `reader`, which stands at `position`, unless it has something to do already; then
+  // false. See Reader::WakeWhenReady.
   bool AddWaiter(const Reader* reader, std::function<void()> wake, MessageId position,
-                 const Subscription* subscription, uint64_t seeks);
+                 const Attachment& attached);
   void RemoveWaiter(const Reader* reader);
   // Wakes all waiting readers.
   void WakeAll();
@@ -125,28 +120,59 @@ class Channel {
   SubscriptionInfo Describe(const Subscription& subscription) const;
   // Moves the cursor past `through`; *changed tells that it must be put on the list to persist.
   // Refused once nothing more will come, so that an OK before the broker's end is an OK that is
-  // persisted.
-  Status Acknowledge(Subscription& subscription, MessageId through, TimeMicros now, bool* changed);
-  // Takes hold of it for `holder`; *cursor and *seeks are those to start from.
-  Status Attach(Subscription& subscription, const std::string& holder, TimeMicros now,
-                MessageId* cursor, uint64_t* seeks);
-  void Detach(Subscription& subscription);
-  // The write role's: its row as of now; from here to PublishSeek or PublishSubscriptionDeletion no
-  // cursor is written over it.
-  storage::SubscriptionRecord Freeze(Subscription& subscription);
+  // persisted. `seek` is the number of the seek behind which `through` was delivered, 0 before the
+  // first; behind an older one nothing is changed. Nothing: the present one.
+  Status Acknowledge(Subscription& subscription, MessageId through, std::optional<uint64_t> seek,
+                     TimeMicros now, bool* changed);
+  // The same for a reader, unless it has lost its hold (the status). Without `seek` it is the one
+  // that the reader has followed.
+  Status Acknowledge(const Attachment& attached, MessageId through, std::optional<uint64_t> seek,
+                     TimeMicros now, bool* changed);
+  // The write role's: its row as this seek leaves it; from here to PublishSeek no cursor is written
+  // over it.
+  storage::SubscriptionRecord BeginSeek(Subscription& subscription, MessageId cursor,
+                                        TimeMicros now);
+  // The write role's: from here to PublishSubscriptionDeletion no cursor is written.
+  void BeginSubscriptionDeletion(Subscription& subscription);
   // The write role's: the row to persist, if it still is to be.
   std::optional<storage::SubscriptionRecord> TakeChanged(Subscription& subscription);
-  // True if an attached reader has to move: seeks differ, or the subscription is gone (*status).
-  bool FollowSubscription(const Subscription& subscription, uint64_t* seeks, MessageId* position,
-                          Status* status) const;
+
+  // --- Holding a subscription (holding.cc) ---
+  // `claim` holds it from now on if nobody else does. A claim with the same instance loses: its
+  // holding, or its place in the queue. If another one holds it, *held_by says who, and `claim`
+  // stands by if it may `wait`, otherwise SUBSCRIPTION_HELD.
+  Status Enter(Subscription& subscription, const std::shared_ptr<Claim>& claim, bool wait,
+               std::string* held_by);
+  // Lets go of it, or of the place in the queue; the first one who stands by holds it then. Nothing
+  // for a claim that was lost.
+  void Leave(Subscription& subscription, const std::shared_ptr<Claim>& claim);
+  // For a claim that holds it: what to start from. False: it stands by. Its end is the status, as of
+  // the three that follow.
+  Result<bool> Begin(Attachment* attached, TimeMicros now, MessageId* cursor);
+  Status CheckHold(const Attachment& attached) const;
+  // Where the cursor was moved by a seek that the reader has not followed, which it has then.
+  std::optional<Moved> Follow(Attachment* attached, Status* status) const;
+  // True if Follow would have something to say.
+  bool HasNews(const Attachment& attached) const;
 
  private:
   struct Waiter {
     const Reader* reader;
     std::function<void()> wake;
   };
-  using Wakes = std::vector<Waiter>;
-  static void Wake(Wakes wakes);
+  using Waiters = std::vector<Waiter>;
+  static void Wake(Waiters waiters);
+
+  // Not OK: the channel's end, or the subscription's.
+  Status GoneLocked(const Subscription& subscription) const STRATA_REQUIRES(mu_);
+  // The same, or why the claim is lost.
+  Status LostLocked(const Attachment& attached) const STRATA_REQUIRES(mu_);
+  bool HasNewsLocked(const Attachment& attached) const STRATA_REQUIRES(mu_);
+  // There is news for the holder; for those who stand by, too.
+  void TellLocked(const Subscription& subscription, Wakes* wakes) const STRATA_REQUIRES(mu_);
+  void TellAllLocked(const Subscription& subscription, Wakes* wakes) const STRATA_REQUIRES(mu_);
+  Status CheckAcknowledgedLocked(MessageId through) const STRATA_REQUIRES(mu_);
+  static void AdvanceLocked(Subscription& subscription, MessageId through, bool* changed);
 
   const ChannelNumber number_;
   const std::string name_;
@@ -163,9 +189,11 @@ class Channel {
   MessageId truncated_through_ STRATA_GUARDED_BY(mu_);
   std::vector<TruncationMark> marks_
       STRATA_GUARDED_BY(mu_);  // ascending; readers go by the last one
+  int64_t exclusive_term_ STRATA_GUARDED_BY(mu_);
+  std::string exclusive_holder_ STRATA_GUARDED_BY(mu_);
   bool deleting_ STRATA_GUARDED_BY(mu_) = false;
   Status end_status_ STRATA_GUARDED_BY(mu_);
-  Wakes waiters_ STRATA_GUARDED_BY(mu_);
+  Waiters waiters_ STRATA_GUARDED_BY(mu_);
   std::map<std::string, std::shared_ptr<Subscription>, std::less<>> subscriptions_
       STRATA_GUARDED_BY(mu_);
 };

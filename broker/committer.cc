@@ -4,8 +4,25 @@
 
 #include <utility>
 
+#include "broker/wakes.h"
+
 namespace strata::broker {
 namespace {
+
+// Whether an answer claims that something is stored: an OK, or the refusal of what was stored before.
+// It rests on groups that are not synced yet, or not even written, and falls with them.
+bool ClaimsStored(const Status& status) {
+  return status.ok() || status.fate() == DataFate::kAppended;
+}
+
+// What is small, and how long the committer has been without work when the caller of Submit() writes
+// it. Appends that come faster than this find a thread awake, and go together in groups.
+constexpr size_t kSmall = 16u << 10;
+constexpr std::chrono::microseconds kIdle{100};
+
+// A delivery that a wake makes at once takes some 15 us. Two, so that a channel with many readers
+// does not hold up what is appended next.
+constexpr int kSpareWakes = 2;
 
 Status Stopped() { return Status(Reason::SHUTTING_DOWN, "the broker is closed"); }
 
@@ -20,24 +37,38 @@ Committer::Committer(const BrokerOptions& options, storage::LogStore* store, uin
       log_(options.log),
       store_(store),
       rider_(std::move(rider)),
-      last_commit_(last_commit) {
-  writer_ = std::thread([this] { WriterLoop(); });
-  pthread_setname_np(writer_.native_handle(), "strata-write");
+      last_commit_(last_commit),
+      idle_since_(options.clock->Monotonic() - kIdle) {
+  worker_ = std::thread([this] { WorkLoop(); });
+  pthread_setname_np(worker_.native_handle(), "strata-commit-0");
   if (sync_ == SyncPolicy::kNone) return;
-  syncer_ = std::thread([this] { sync_ == SyncPolicy::kAlways ? SyncLoop() : IntervalLoop(); });
-  pthread_setname_np(syncer_.native_handle(), "strata-sync");
+  second_ = std::thread([this] { sync_ == SyncPolicy::kAlways ? WorkLoop() : IntervalLoop(); });
+  pthread_setname_np(second_.native_handle(),
+                     sync_ == SyncPolicy::kAlways ? "strata-commit-1" : "strata-sync");
 }
 
 Committer::~Committer() { Stop(); }
 
-void Committer::Submit(CommitOperation* operation) { Enqueue(operation, /*ahead=*/false); }
+void Committer::Submit(CommitOperation* operation) {
+  if (CallerMayWrite(*operation)) {
+    RunOrEnqueue(operation, /*ahead=*/false);
+  } else {
+    Enqueue(operation, /*ahead=*/false);
+  }
+}
+
+bool Committer::CallerMayWrite(const CommitOperation& operation) {
+  if (sync_ == SyncPolicy::kAlways || operation.bytes() > kSmall) return false;
+  MutexLock lock(mu_);
+  return clock_->Monotonic() - idle_since_ >= kIdle;
+}
 
 void Committer::Enqueue(CommitOperation* operation, bool ahead) {
   {
     MutexLock lock(mu_);
     if (!stopping_) {
       queue_.insert(ahead ? queue_.begin() : queue_.end(), operation);
-      if (!writing_) writer_ready_.NotifyOne();
+      if (!writing_) CallWriter();
       return;
     }
   }
@@ -56,25 +87,26 @@ void Committer::RunOrEnqueue(CommitOperation* operation, bool ahead) {
     return;
   }
   writing_ = true;
+  called_ = false;
   Group group = NewGroup();
   group.push_back({operation, Status()});
   WriteGroup(std::move(group));
-  if (!queue_.empty()) writer_ready_.NotifyOne();
-  if (sync_ != SyncPolicy::kAlways || syncing_ || written_.empty()) return;
+  if (MayWrite()) CallWriter();
+  if (!MaySync()) return;
   SyncWritten();
-  if (!written_.empty()) syncer_ready_.NotifyOne();
+  if (MaySync()) work_ready_.NotifyOne();
 }
 
 void Committer::Stop() {
   {
     MutexLock lock(mu_);
     stopping_ = true;
-    writer_ready_.NotifyAll();
-    syncer_ready_.NotifyAll();
+    work_ready_.NotifyAll();
+    interval_due_.NotifyAll();
     while (writing_ || syncing_ || !queue_.empty() || !written_.empty()) role_returned_.Wait(mu_);
   }
-  if (writer_.joinable()) writer_.join();
-  if (syncer_.joinable()) syncer_.join();
+  if (worker_.joinable()) worker_.join();
+  if (second_.joinable()) second_.join();
 }
 
 Status Committer::failure() const {
@@ -82,39 +114,40 @@ Status Committer::failure() const {
   return failure_;
 }
 
-void Committer::WriterLoop() {
-  MutexLock lock(mu_);
-  for (;;) {
-    while (queue_.empty() || writing_) {
-      if (stopping_ && queue_.empty()) return;
-      writer_ready_.Wait(mu_);
-    }
-    writing_ = true;
-    Group group = NewGroup();
-    TakeGroup(&group);
-    WriteGroup(std::move(group));
-    if (sync_ == SyncPolicy::kAlways && !syncing_) syncer_ready_.NotifyOne();
-  }
+void Committer::CallWriter() {
+  if (std::exchange(called_, true)) return;
+  work_ready_.NotifyOne();
 }
 
-void Committer::SyncLoop() {
+void Committer::WorkLoop() {
   MutexLock lock(mu_);
   for (;;) {
-    while (written_.empty() || syncing_) {
-      if (stopping_ && queue_.empty() && !writing_ && written_.empty()) return;
-      syncer_ready_.Wait(mu_);
+    if (MayWrite()) {
+      writing_ = true;
+      called_ = false;
+      Group group = NewGroup();
+      TakeGroup(&group);
+      WriteGroup(std::move(group));
+      // With more to write the sync is the other thread's, else this one does it without a
+      // hand-over.
+      if (MayWrite() && MaySync()) work_ready_.NotifyOne();
+    } else if (MaySync()) {
+      SyncWritten();
+    } else if (stopping_ && queue_.empty() && written_.empty() && !writing_ && !syncing_) {
+      return;
+    } else {
+      work_ready_.Wait(mu_);
     }
-    SyncWritten();
   }
 }
 
 void Committer::IntervalLoop() {
   MutexLock lock(mu_);
   for (;;) {
-    while (!unsynced_ && !stopping_) syncer_ready_.Wait(mu_);
+    while (!unsynced_ && !stopping_) interval_due_.Wait(mu_);
     const Clock::Duration deadline = clock_->Monotonic() + sync_interval_;
     while (!stopping_ && clock_->Monotonic() < deadline)
-      clock_->WaitUntil(mu_, syncer_ready_, deadline);
+      clock_->WaitUntil(mu_, interval_due_, deadline);
     // What a stopping broker leaves unsynced is synced by the store's clean close.
     if (stopping_) return;
     unsynced_ = false;
@@ -126,6 +159,8 @@ void Committer::IntervalLoop() {
     mu_.Lock();
     syncing_ = false;
     role_returned_.NotifyAll();
+    // The worker ends only when nobody syncs any more.
+    if (stopping_) work_ready_.NotifyAll();
   }
 }
 
@@ -149,12 +184,18 @@ void Committer::WriteGroup(Group group) {
     for (Pending& pending : group) pending.status = failure.WithFate(DataFate::kNotAppended);
   }
   if (!status.ok()) LatchFailure(status);
-  if (sync_ != SyncPolicy::kAlways) Complete(&group);
   mu_.Lock();
+  if (sync_ != SyncPolicy::kAlways) {
+    const int spare = SpareWakes(group);
+    mu_.Unlock();
+    Complete(&group, spare);
+    mu_.Lock();
+    idle_since_ = clock_->Monotonic();
+  }
   writing_ = false;
   if (wrote) {
     unsynced_ = true;
-    if (sync_ == SyncPolicy::kInterval) syncer_ready_.NotifyOne();
+    if (sync_ == SyncPolicy::kInterval) interval_due_.NotifyOne();
   }
   if (sync_ == SyncPolicy::kAlways) {
     // Failed groups too: the sync role answers in commit order, so that nobody hears of a failure
@@ -163,7 +204,10 @@ void Committer::WriteGroup(Group group) {
   } else {
     Recycle(std::move(group));
   }
-  if (stopping_) role_returned_.NotifyAll();
+  if (stopping_) {
+    role_returned_.NotifyAll();
+    work_ready_.NotifyAll();
+  }
 }
 
 Status Committer::PrepareAndWrite(Group* group, bool* wrote) {
@@ -180,7 +224,8 @@ Status Committer::PrepareAndWrite(Group* group, bool* wrote) {
     return status;
   }
   for (Pending& pending : *group) {
-    if (pending.status.ok()) pending.status = status.WithFate(DataFate::kMayHaveBeenAppended);
+    if (ClaimsStored(pending.status))
+      pending.status = status.WithFate(DataFate::kMayHaveBeenAppended);
   }
   return status;
 }
@@ -194,13 +239,18 @@ void Committer::SyncWritten() {
   Status status = failure;
   if (failure.ok() && must_sync) status = store_->Sync();
   if (!status.ok()) LatchFailure(status);
+  mu_.Lock();
+  const bool last = !writing_ && written_.empty() && syncing_groups_.size() == 1;
+  const int spare = last ? SpareWakes(syncing_groups_.front()) : 0;
+  mu_.Unlock();
   for (Group& group : syncing_groups_) {
     if (!status.ok()) {
       for (Pending& pending : group) {
-        if (pending.status.ok()) pending.status = status.WithFate(DataFate::kMayHaveBeenAppended);
+        if (ClaimsStored(pending.status))
+          pending.status = status.WithFate(DataFate::kMayHaveBeenAppended);
       }
     }
-    Complete(&group);
+    Complete(&group, spare);
   }
   mu_.Lock();
   for (Group& group : syncing_groups_) Recycle(std::move(group));
@@ -208,11 +258,18 @@ void Committer::SyncWritten() {
   syncing_ = false;
   if (stopping_) {
     role_returned_.NotifyAll();
-    syncer_ready_.NotifyAll();
+    work_ready_.NotifyAll();
   }
 }
 
-void Committer::Complete(Group* group) {
+int Committer::SpareWakes(const Group& group) const {
+  const bool alone =
+      queue_.empty() && group.size() == 1 && group.front().operation->bytes() <= kSmall;
+  return alone ? kSpareWakes : 0;
+}
+
+void Committer::Complete(Group* group, int spare) {
+  const SpareTime spare_time(spare);
   for (Pending& pending : *group) {
     if (pending.status.ok()) pending.operation->Publish();
     pending.operation->Done(pending.status);

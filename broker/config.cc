@@ -55,9 +55,7 @@ class Loader {
   void LoadValue(const std::string& name, const YAML::Node& node, const std::string& where);
   // False, and a mistake, if the file has the name already.
   bool First(const std::string& name, const std::string& where);
-  void Mistake(const std::string& where, const std::string& text) {
-    mistakes_.push_back(where + ": " + text);
-  }
+  void Mistake(const std::string& where, const std::string& text);
   std::string Where(const YAML::Mark& mark) const {
     return fmt::format("{}:{}", file_, mark.line + 1);
   }
@@ -69,7 +67,19 @@ class Loader {
   std::vector<std::string> mistakes_;
 };
 
+// One line each, also where a value or a key has line breaks of its own.
+void Loader::Mistake(const std::string& where, const std::string& text) {
+  std::string line;
+  for (const char c : where + ": " + text) {
+    const auto byte = static_cast<unsigned char>(c);
+    line += byte >= 0x20 && byte != 0x7f ? std::string(1, c) : fmt::format("\\x{:02x}", byte);
+  }
+  mistakes_.push_back(std::move(line));
+}
+
 void Loader::Assign(const ConfigKey& key, const std::string& text, const std::string& where) {
+  // The system takes a path or an address up to the first zero byte: it would be another one.
+  if (text.find('\0') != std::string::npos) return Mistake(where, key.name + ": has a zero byte");
   const Status status = key.set(text, &config_);
   if (!status.ok()) Mistake(where, key.name + ": " + status.message());
   set_[key.name] = where;

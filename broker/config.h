@@ -28,6 +28,12 @@ struct ServerSettings {
   std::chrono::milliseconds keepalive{0};
   bool insecure = false;     // serve without TLS beyond this machine
   uint64_t max_pending = 0;  // limits.maxPending: bytes unacknowledged per stream
+  std::chrono::milliseconds greeting_timeout{0};
+  // limits.maxConnections, of each listening socket; maxStreams and maxStreamsPerConnection.
+  uint64_t max_connections = 0;
+  uint64_t max_streams = 0;
+  uint64_t max_streams_per_connection = 0;
+  uint64_t max_unfinished = 0;  // limits.maxUnfinished: bytes of messages that are not complete
 };
 
 struct HttpSettings {

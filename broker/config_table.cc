@@ -301,6 +301,17 @@ void AddDurability(std::vector<ConfigKey>* keys) {
                       "How often the log is synced with sync: interval."));
 }
 
+void AddProducers(std::vector<ConfigKey>* keys) {
+  keys->push_back(Row(
+      "producers.expiry", "7d",
+      Duration(Micros{0}, Micros{0}, 3650 * kDay,
+               [](Config& c, Micros v) { c.broker.producer_expiry = v; }),
+      "A named producer that nobody had open and that appended nothing for this long is forgotten: "
+      "its term, and which of its batches were stored. Its name then starts over, with sequence 1. "
+      "It has to be longer than a program that wants to go on with its sequences may be away. The "
+      "terms of exclusive producers are kept for good. 0 keeps all for ever."));
+}
+
 void AddLimits(std::vector<ConfigKey>* keys) {
   keys->push_back(
       Row("limits.maxPayload", "16777216",
@@ -318,6 +329,35 @@ void AddLimits(std::vector<ConfigKey>* keys) {
           "The same of all appends together. Streams wait beyond it, single appends are "
           "refused with BACK_PRESSURE. It is the largest part of the server's memory at "
           "full load."));
+  keys->push_back(Row(
+      "limits.maxConnections", "4096",
+      Integer(1, 60'000, "connections, 1 to 60000",
+              [](Config& c, int64_t v) { c.server.max_connections = static_cast<uint64_t>(v); }),
+      "Connections open at a time, on the TCP address and on the Unix socket each. Further ones "
+      "are "
+      "told so and closed. It is lowered at the start where fewer files may be open: half of them "
+      "are the store's. An idle connection takes about 20 KB."));
+  keys->push_back(Row(
+      "limits.maxStreams", "32768",
+      Integer(1, 10'000'000, "streams, 1 to 10000000",
+              [](Config& c, int64_t v) { c.server.max_streams = static_cast<uint64_t>(v); }),
+      "Produce and Consume streams, and fetches, open at a time, of all connections together: one "
+      "for each producer, reader or consumer. Further ones are refused with BACK_PRESSURE. An idle "
+      "one takes about 20 KB."));
+  keys->push_back(
+      Row("limits.maxStreamsPerConnection", "16384",
+          Integer(1, 1'000'000, "streams, 1 to 1000000",
+                  [](Config& c, int64_t v) {
+                    c.server.max_streams_per_connection = static_cast<uint64_t>(v);
+                  }),
+          "The same of one connection, which is one client. A connection that opens calls "
+          "regardless, of whatever kind, is cut off 256 above it."));
+  keys->push_back(Row(
+      "limits.maxUnfinished", "1GiB",
+      Bytes(16 * kMiB, kTiB, [](Config& c, uint64_t v) { c.server.max_unfinished = v; }),
+      "Memory for messages that have begun to arrive and are not complete, of all connections. "
+      "One may have as much of it as is free, so a single one half; a connection beyond that is "
+      "cut off, unless it has no more than 64KiB. Ordinary clients need some MiB."));
   keys->push_back(Row(
       "limits.maxFileStore", "0", FileStore(),
       "The most that everything in the store's directory may take on disk, the log and files that "
@@ -338,6 +378,16 @@ void AddLimits(std::vector<ConfigKey>* keys) {
           "Memory for messages that are in the log but not yet in a table file. The log "
           "holds at most four times as much on disk, and twice as much of limits.maxFileStore is "
           "kept free from appends, for making room."));
+}
+
+void AddStorage(std::vector<ConfigKey>* keys) {
+  keys->push_back(
+      Row("storage.mmapReads", "false", Bool([](Config& c, bool v) { c.store.mmap_reads = v; }),
+          "Read table files through a memory mapping instead of pread (allow_mmap_reads of "
+          "RocksDB). Checksums are verified as without it, and what is read is copied out. But "
+          "where the disk cannot read a mapped page, or another program shortens a file of the "
+          "store, the kernel ends the process with SIGBUS instead of readers getting an error or a "
+          "CORRUPT gap; and mapped pages count as resident memory of the process."));
 }
 
 void AddServer(std::vector<ConfigKey>* keys) {
@@ -369,6 +419,15 @@ void AddServer(std::vector<ConfigKey>* keys) {
                    }),
           "A connection that was silent for half of this is asked for a sign of life, and "
           "given up when none came by the end of it. Then its subscriptions are free."));
+  keys->push_back(Row(
+      "server.greetingTimeout", "5s",
+      Duration(Micros{0}, 10 * kMillisecond, 3600 * kSecond,
+               [](Config& c, Micros v) {
+                 c.server.greeting_timeout =
+                     std::chrono::duration_cast<std::chrono::milliseconds>(v);
+               }),
+      "A new connection that has not begun to speak HTTP/2 by then is closed. 1,024 may wait for "
+      "that at a time (fewer where few files may be open); the oldest make way for new ones."));
   keys->push_back(
       Row("server.insecure", "false", Bool([](Config& c, bool v) { c.server.insecure = v; }),
           "Serve an address beyond this machine although this version has neither TLS nor "
@@ -412,7 +471,9 @@ const std::vector<ConfigSection>& ConfigSections() {
        "it is."},
       {"retention", "Which old messages may go. docs/retention.md explains it with examples."},
       {"durability", "What an acknowledgement promises."},
+      {"producers", "What is remembered of named producers."},
       {"limits", "Sizes, and how much memory and disk is used."},
+      {"storage", "How the store uses its files."},
       {"server", "How clients reach it."},
       {"http", "Health for orchestrators and load balancers, and metrics for Prometheus."},
       {"monitor", "The log."},
@@ -426,7 +487,9 @@ const std::vector<ConfigKey>& ConfigKeys() {
     AddRocksmq(&all);
     AddRetention(&all);
     AddDurability(&all);
+    AddProducers(&all);
     AddLimits(&all);
+    AddStorage(&all);
     AddServer(&all);
     AddMonitor(&all);
     return all;

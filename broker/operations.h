@@ -3,12 +3,15 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/mutex.h"
 #include "broker/broker.h"
 #include "broker/channel.h"
 #include "broker/committer.h"
+#include "broker/producers.h"
 
 namespace strata::broker {
 
@@ -37,19 +40,49 @@ class Completion {
   Status status_ STRATA_GUARDED_BY(mu_);
 };
 
-// One batch on its way: gets its ids in Prepare, becomes readable in Publish. Its bytes count as
-// pending until Done.
-class AppendOperation : public CommitOperation {
+// One batch on its way through the write role: judged first, then given its ids, then readable. What
+// a producer has stored before passes without being stored: it has its first result.
+class BatchOnItsWay {
  public:
-  AppendOperation(Broker* broker, std::shared_ptr<Channel> channel, Buffer batch, uint32_t count)
-      : broker_(broker), channel_(std::move(channel)) {
+  BatchOnItsWay(Broker* broker, std::shared_ptr<Channel> channel, Sender sender, Buffer batch,
+                uint32_t count)
+      : broker_(broker), channel_(std::move(channel)), sender_(std::move(sender)) {
     stored_.bytes = std::move(batch);
     stored_.count = count;
   }
 
-  size_t bytes() const override { return stored_.bytes.size(); }
+  size_t bytes() const { return stored_.bytes.size(); }
+  const std::string& channel() const { return channel_->name(); }
+
+  // --- Write role ---
+  // Whether it may be stored; changes nothing but the session, which remembers a refusal.
+  Status Judge();
+  bool duplicate() const { return verdict_.duplicate_of != nullptr; }
+  // REQUIRES: Judge() was the last thing that happened to its channel, and said OK.
+  void Add(storage::WriteGroup* group);
+
+  // --- In commit order ---
+  void Publish();
+  AppendResult result() const { return {stored_.first_id, stored_.count, stored_.append_time}; }
+
+ private:
+  Broker* broker_;
+  std::shared_ptr<Channel> channel_;
+  Sender sender_;
+  storage::StoredBatch stored_;
+  Producers::Verdict verdict_;
+  bool added_ = false;
+};
+
+// One append. Its bytes count as pending until Done.
+class AppendOperation : public CommitOperation {
+ public:
+  AppendOperation(Broker* broker, BatchOnItsWay&& batch)
+      : broker_(broker), batch_(std::move(batch)) {}
+
+  size_t bytes() const override { return batch_.bytes(); }
   Status Prepare(storage::WriteGroup* group) override;
-  void Publish() override;
+  void Publish() override { batch_.Publish(); }
 
  protected:
   // The answer, after the bytes have been given back.
@@ -57,17 +90,14 @@ class AppendOperation : public CommitOperation {
 
  private:
   Broker* const broker_;
-  const std::shared_ptr<Channel> channel_;
-  storage::StoredBatch stored_;
+  BatchOnItsWay batch_;
 };
 
 // Answers through a callback; owns itself.
 class AsyncAppend final : public AppendOperation {
  public:
-  AsyncAppend(Broker* broker, std::shared_ptr<Channel> channel, Buffer batch, uint32_t count,
-              AppendCallback done)
-      : AppendOperation(broker, std::move(channel), std::move(batch), count),
-        done_(std::move(done)) {}
+  AsyncAppend(Broker* broker, BatchOnItsWay&& batch, AppendCallback done)
+      : AppendOperation(broker, std::move(batch)), done_(std::move(done)) {}
 
   void Done(const Status& status) override {
     const std::unique_ptr<AsyncAppend> self(this);
@@ -85,6 +115,53 @@ class BlockingAppend final : public AppendOperation {
 
   void Done(const Status& status) override { completion_.Set(status); }
   Result<AppendResult> Wait() { return Finish(completion_.Wait()); }
+
+ private:
+  Completion completion_;
+};
+
+// Batches for several channels, all or none.
+class MultiAppendOperation : public CommitOperation {
+ public:
+  MultiAppendOperation(Broker* broker, std::vector<BatchOnItsWay> batches, size_t bytes)
+      : broker_(broker), batches_(std::move(batches)), bytes_(bytes) {}
+
+  size_t bytes() const override { return bytes_; }
+  Status Prepare(storage::WriteGroup* group) override;
+  void Publish() override;
+
+ protected:
+  Result<std::vector<AppendResult>> Finish(const Status& status);
+
+ private:
+  Broker* const broker_;
+  std::vector<BatchOnItsWay> batches_;
+  const size_t bytes_;
+};
+
+// Answers through a callback; owns itself.
+class AsyncMultiAppend final : public MultiAppendOperation {
+ public:
+  AsyncMultiAppend(Broker* broker, std::vector<BatchOnItsWay> batches, size_t bytes,
+                   AppendMultiCallback done)
+      : MultiAppendOperation(broker, std::move(batches), bytes), done_(std::move(done)) {}
+
+  void Done(const Status& status) override {
+    const std::unique_ptr<AsyncMultiAppend> self(this);
+    done_(Finish(status));
+  }
+
+ private:
+  const AppendMultiCallback done_;
+};
+
+// Waited for by the thread that sent it.
+class BlockingMultiAppend final : public MultiAppendOperation {
+ public:
+  using MultiAppendOperation::MultiAppendOperation;
+
+  void Done(const Status& status) override { completion_.Set(status); }
+  Result<std::vector<AppendResult>> Wait() { return Finish(completion_.Wait()); }
 
  private:
   Completion completion_;

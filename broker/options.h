@@ -29,6 +29,11 @@ struct BrokerOptions {
       32u << 20;  // limits.tailCache: the newest batches, kept for readers that keep up
   uint64_t group_bytes = 1u << 20;  // of the batches of a group, unless it is a single larger one
 
+  // --- Producers ---
+  // Named producers that are neither open nor used for this long are forgotten (producers.expiry); 0:
+  // never.
+  std::chrono::microseconds producer_expiry = std::chrono::hours(7 * 24);
+
   // --- Retention and space ---
   // What channels without overrides follow; all rules are off here, conf/strata.yaml has defaults.
   retention::Rules retention;

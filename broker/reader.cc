@@ -18,6 +18,11 @@ namespace {
 // that is behind holds.
 constexpr size_t kReadBytes = 256u << 10;
 
+// Held by ReadAhead(), of all readers: enough for the few that read from storage at a time, and little
+// beside what a thousand readers that are behind would hold. The reads that are under way when it is
+// reached, at most one for each thread that calls it, come on top.
+constexpr uint64_t kMostReadAhead = 16u << 20;
+
 // The half-open range of ids that an item speaks of.
 std::pair<MessageId, MessageId> IdsOf(const ReadItem& item) {
   if (const auto* batch = std::get_if<StoredBatch>(&item))
@@ -63,23 +68,23 @@ Reader::Reader(std::shared_ptr<SharedState> shared, std::shared_ptr<Channel> cha
 }
 
 Reader::Reader(std::shared_ptr<SharedState> shared, std::shared_ptr<Channel> channel,
-               std::shared_ptr<Subscription> subscription, MessageId position, uint64_t seeks)
+               Attachment attached, MessageId position)
     : shared_(std::move(shared)),
       channel_(std::move(channel)),
-      subscription_(std::move(subscription)),
-      position_(position),
-      seeks_(seeks) {
+      attached_(std::move(attached)),
+      position_(position) {
   shared_->readers.fetch_add(1, std::memory_order_relaxed);
 }
 
 Reader::~Reader() {
   channel_->RemoveWaiter(this);
-  if (subscription_ != nullptr) channel_->Detach(*subscription_);
+  Uncount();
+  if (has_subscription()) channel_->Leave(*attached_.subscription, attached_.claim);
   shared_->readers.fetch_sub(1, std::memory_order_relaxed);
 }
 
 Reader::Item Reader::Next() {
-  if (Status status = FollowSubscription(); !status.ok()) return status;
+  if (std::optional<Item> news = TakeNews()) return *std::move(news);
   for (;;) {
     const Channel::Range range = channel_->range();
     if (!range.end_status.ok()) return range.end_status;
@@ -94,6 +99,7 @@ Reader::Item Reader::Next() {
     } else if (std::optional<StoredBatch> batch =
                    shared_->cache.Get(channel_->number(), position_)) {
       shared_->cache_hits.fetch_add(1, std::memory_order_relaxed);
+      is_behind_ = false;
       item = Deliver(*batch);
     } else {
       item = NextFromStorage(range.next_id);
@@ -107,7 +113,7 @@ Reader::Item Reader::Next() {
 }
 
 bool Reader::NeedsStorage() {
-  if (!FollowSubscription().ok()) return false;
+  if (has_subscription() && channel_->HasNews(attached_)) return false;
   const Channel::Range range = channel_->range();
   if (!range.end_status.ok()) return false;
   if (position_ < range.first_available || position_ >= range.next_id) return false;
@@ -115,42 +121,63 @@ bool Reader::NeedsStorage() {
   return ahead_.empty() && !shared_->cache.Has(channel_->number(), position_);
 }
 
+void Reader::ReadAhead() {
+  if (shared_->read_ahead.load(std::memory_order_relaxed) >= kMostReadAhead || !NeedsStorage()) {
+    return;
+  }
+  // An error is found again by Next().
+  static_cast<void>(Load(channel_->range().next_id));
+  for (const ReadItem& item : ahead_) {
+    if (const auto* batch = std::get_if<StoredBatch>(&item)) counted_ += batch->bytes.size();
+  }
+  shared_->read_ahead.fetch_add(counted_, std::memory_order_relaxed);
+}
+
 bool Reader::WakeWhenReady(std::function<void()> wake) {
   // The condition is asked under the channel's lock, under which everything that could make it true
   // is published: so either it is seen here, or the waiter is registered before the publication
   // looks for waiters.
-  return channel_->AddWaiter(this, std::move(wake), position_, subscription_.get(), seeks_);
+  return channel_->AddWaiter(this, std::move(wake), position_, attached_);
 }
 
 Status Reader::Seek(const StartPosition& to) {
-  if (subscription_ != nullptr) {
+  if (has_subscription()) {
     return Status(Reason::INVALID_ARGUMENT,
                   "a reader with a subscription follows it: seek the subscription");
   }
   STRATA_ASSIGN_OR_RETURN(position_, ResolveStart(*shared_, *channel_, to));
   not_before_ = to.kind == StartPosition::Kind::kAtTime ? to.time : 0;
-  ahead_.clear();
+  DropAhead();
   return Status::Ok();
 }
 
 ChannelInfo Reader::channel() const { return channel_->Info(); }
 
-Status Reader::Acknowledge(MessageId through) {
-  if (subscription_ == nullptr) {
+Status Reader::Acknowledge(MessageId through, std::optional<uint64_t> seek) {
+  if (!has_subscription()) {
     return Status(Reason::INVALID_ARGUMENT, "this reader has no subscription to acknowledge for");
   }
   bool changed = false;
   STRATA_RETURN_IF_ERROR(
-      channel_->Acknowledge(*subscription_, through, shared_->clock->WallMicros(), &changed));
-  if (changed) shared_->changed_cursors.Add(channel_, subscription_);
+      channel_->Acknowledge(attached_, through, seek, shared_->clock->WallMicros(), &changed));
+  if (changed) shared_->changed_cursors.Add(channel_, attached_.subscription);
   return Status::Ok();
 }
 
-Status Reader::FollowSubscription() {
-  if (subscription_ == nullptr) return Status::Ok();
+std::optional<Reader::Item> Reader::TakeNews() {
+  if (!has_subscription()) return std::nullopt;
   Status status;
-  if (channel_->FollowSubscription(*subscription_, &seeks_, &position_, &status)) ahead_.clear();
-  return status;
+  const std::optional<Moved> moved = channel_->Follow(&attached_, &status);
+  if (!status.ok()) return status;
+  if (!moved.has_value()) return std::nullopt;
+  GoTo(*moved);
+  return *moved;
+}
+
+void Reader::GoTo(const Moved& moved) {
+  attached_.seeks = moved.seek;
+  position_ = moved.position;
+  DropAhead();
 }
 
 Reader::Item Reader::Deliver(const StoredBatch& batch) {
@@ -189,23 +216,40 @@ Reader::Item Reader::MissingRows(MessageId next) {
 
 void Reader::DropPassed() {
   while (!ahead_.empty() && IdsOf(ahead_.front()).second <= position_) ahead_.pop_front();
+  if (ahead_.empty()) Uncount();
+}
+
+void Reader::DropAhead() {
+  ahead_.clear();
+  Uncount();
+}
+
+void Reader::Uncount() {
+  if (counted_ == 0) return;
+  shared_->read_ahead.fetch_sub(std::exchange(counted_, 0), std::memory_order_relaxed);
+}
+
+Status Reader::Load(MessageId end) {
+  const StoreGate::Pass pass(shared_->gate);
+  if (pass.store() == nullptr) return Closed();
+  shared_->storage_reads.fetch_add(1, std::memory_order_relaxed);
+  STRATA_ASSIGN_OR_RETURN(std::vector<ReadItem> items,
+                          pass.store()->Read(channel_->number(), position_, end, kReadBytes));
+  ahead_.assign(std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
+  return Status::Ok();
 }
 
 Reader::Item Reader::NextFromStorage(MessageId end) {
+  is_behind_ = true;
   if (ahead_.empty()) {
-    const StoreGate::Pass pass(shared_->gate);
-    if (pass.store() == nullptr) return Closed();
-    shared_->storage_reads.fetch_add(1, std::memory_order_relaxed);
-    Result<std::vector<ReadItem>> items =
-        pass.store()->Read(channel_->number(), position_, end, kReadBytes);
-    if (!items.ok()) return items.status();
-    ahead_.assign(std::make_move_iterator(items->begin()), std::make_move_iterator(items->end()));
+    if (const Status status = Load(end); !status.ok()) return status;
   }
   if (ahead_.empty()) return MissingRows(end);
   const auto [first, next] = IdsOf(ahead_.front());
   if (first > position_) return MissingRows(first);
   const ReadItem item = std::move(ahead_.front());
   ahead_.pop_front();
+  if (ahead_.empty()) Uncount();
   if (const auto* gap = std::get_if<Gap>(&item)) return SkipTo(next, gap->reason);
   return Deliver(std::get<StoredBatch>(item));
 }

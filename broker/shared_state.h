@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "broker/channel.h"
+#include "broker/channel_wait.h"
 #include "broker/tail_cache.h"
 #include "storage/log_store.h"
 
@@ -94,7 +95,11 @@ struct SharedState {
   StoreGate gate;
   TailCache cache;
   ChangedCursors changed_cursors;
+  ChannelWaits channel_waits;
   Clock* const clock;
+
+  // Bytes that readers hold because of ReadAhead().
+  std::atomic<uint64_t> read_ahead{0};
 
   std::atomic<uint64_t> readers{0};
   std::atomic<uint64_t> cache_hits{0};

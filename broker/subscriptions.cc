@@ -7,6 +7,7 @@
 #include "broker/channel.h"
 #include "broker/committer.h"
 #include "broker/shared_state.h"
+#include "broker/standby.h"
 
 namespace strata::broker {
 
@@ -17,6 +18,14 @@ namespace {
 Status NotFound(const std::string& channel, const std::string& subscription) {
   return Status(Reason::SUBSCRIPTION_NOT_FOUND,
                 "the channel '" + channel + "' has no subscription '" + subscription + "'");
+}
+
+// The one of this name as the write role knows it, which may be newer than the one that is
+// published: deleted and created again by groups on their way to disk. Null if it is deleted.
+std::shared_ptr<Subscription> FindWritten(Channel& channel, const std::string& name) {
+  const Channel::WriteFace& face = channel.write_face();
+  const auto it = face.subscriptions.find(name);
+  return face.deleted || it == face.subscriptions.end() ? nullptr : it->second;
 }
 
 }  // namespace
@@ -101,30 +110,55 @@ Result<std::vector<SubscriptionInfo>> Broker::ListSubscriptions(
   return infos;
 }
 
+Result<Moved> Broker::CommitSeek(Channel& channel, const StartPosition& to,
+                                 const PickSubscription& pick) {
+  STRATA_ASSIGN_OR_RETURN(const MessageId cursor, ResolveStart(*shared_, channel, to));
+  const TimeMicros now = options_.clock->WallMicros();
+  std::shared_ptr<Subscription> subscription;
+  Moved moved{cursor, 0};
+  STRATA_RETURN_IF_ERROR(Commit(
+      [&](storage::WriteGroup* group) {
+        STRATA_ASSIGN_OR_RETURN(subscription, pick(channel));
+        SubscriptionRecord record = channel.BeginSeek(*subscription, cursor, now);
+        moved.seek = record.seeks;
+        group->changes.emplace_back(storage::PutSubscription{std::move(record)});
+        return Status::Ok();
+      },
+      [&] { channel.PublishSeek(*subscription, cursor, now); }));
+  return moved;
+}
+
 Result<SubscriptionInfo> Broker::SeekSubscription(const std::string& channel_name,
                                                   const std::string& name,
                                                   const StartPosition& to) {
   STRATA_ASSIGN_OR_RETURN(const auto found, FindSubscription(channel_name, name));
   const ChannelPtr& channel = found.first;
   std::shared_ptr<Subscription> subscription;
-  STRATA_ASSIGN_OR_RETURN(const MessageId cursor, ResolveStart(*shared_, *channel, to));
-  const TimeMicros now = options_.clock->WallMicros();
-  STRATA_RETURN_IF_ERROR(Commit(
-      [&](storage::WriteGroup* group) {
-        // The write face's own, which may be newer than the one that was found: deleted and created
-        // again by groups on their way to disk.
-        Channel::WriteFace& face = channel->write_face();
-        const auto it = face.subscriptions.find(name);
-        if (face.deleted || it == face.subscriptions.end()) return NotFound(channel_name, name);
-        subscription = it->second;
-        SubscriptionRecord record = channel->Freeze(*subscription);
-        record.cursor = cursor;
-        record.active_at = now;
-        group->changes.emplace_back(storage::PutSubscription{std::move(record)});
-        return Status::Ok();
-      },
-      [&] { channel->PublishSeek(*subscription, cursor, now); }));
+  const auto pick = [&](Channel& its) -> Result<std::shared_ptr<Subscription>> {
+    subscription = FindWritten(its, name);
+    if (subscription == nullptr) return NotFound(channel_name, name);
+    return subscription;
+  };
+  STRATA_RETURN_IF_ERROR(CommitSeek(*channel, to, pick).status());
   return channel->Describe(*subscription);
+}
+
+Result<Moved> Broker::Seek(Reader* reader, const StartPosition& to) {
+  if (!reader->has_subscription()) {
+    STRATA_RETURN_IF_ERROR(reader->Seek(to));
+    return Moved{reader->position(), 0};
+  }
+  const Attachment& attached = reader->attached_;
+  const auto pick = [&](Channel& channel) -> Result<std::shared_ptr<Subscription>> {
+    STRATA_RETURN_IF_ERROR(channel.CheckHold(attached));
+    const std::string& name = attached.subscription->record.name;
+    // Its deletion may be on its way to disk.
+    if (FindWritten(channel, name) != attached.subscription) return NotFound(channel.name(), name);
+    return attached.subscription;
+  };
+  STRATA_ASSIGN_OR_RETURN(const Moved moved, CommitSeek(*reader->channel_, to, pick));
+  reader->GoTo(moved);
+  return moved;
 }
 
 Status Broker::DeleteSubscription(const std::string& channel_name, const std::string& name) {
@@ -135,7 +169,7 @@ Status Broker::DeleteSubscription(const std::string& channel_name, const std::st
         Channel::WriteFace& face = channel->write_face();
         const auto it = face.subscriptions.find(name);
         if (face.deleted || it == face.subscriptions.end()) return NotFound(channel_name, name);
-        (void)channel->Freeze(*it->second);
+        channel->BeginSubscriptionDeletion(*it->second);
         face.subscriptions.erase(it);
         group->changes.emplace_back(storage::DropSubscription{channel->number(), name});
         return Status::Ok();
@@ -144,35 +178,52 @@ Status Broker::DeleteSubscription(const std::string& channel_name, const std::st
 }
 
 Status Broker::Acknowledge(const std::string& channel_name, const std::string& name,
-                           MessageId through) {
-  STRATA_ASSIGN_OR_RETURN(auto found, FindSubscription(channel_name, name));
+                           MessageId through, std::optional<uint64_t> seek,
+                           ChannelNumber channel_number) {
+  // The number first: another channel has other subscriptions.
+  STRATA_ASSIGN_OR_RETURN(ChannelPtr channel, FindChannel(channel_name));
+  STRATA_RETURN_IF_ERROR(CheckNumber(*channel, channel_number));
+  std::shared_ptr<Subscription> subscription = channel->FindSubscription(name);
+  if (subscription == nullptr) return NotFound(channel_name, name);
   bool changed = false;
   STRATA_RETURN_IF_ERROR(
-      found.first->Acknowledge(*found.second, through, options_.clock->WallMicros(), &changed));
-  if (changed) shared_->changed_cursors.Add(std::move(found.first), std::move(found.second));
+      channel->Acknowledge(*subscription, through, seek, options_.clock->WallMicros(), &changed));
+  if (changed) shared_->changed_cursors.Add(std::move(channel), std::move(subscription));
   return Status::Ok();
 }
 
-Result<std::unique_ptr<Reader>> Broker::OpenSubscription(const std::string& channel_name,
-                                                         const std::string& name,
-                                                         const StartPosition& start,
-                                                         const std::string& holder) {
+Result<std::unique_ptr<Standby>> Broker::Enter(const SubscriptionOpen& open, bool wait) {
+  const std::string& name = open.subscription;
   Result<std::pair<ChannelPtr, std::shared_ptr<Subscription>>> found =
-      FindSubscription(channel_name, name);
-  if (!found.ok() && found.status().reason() == Reason::SUBSCRIPTION_NOT_FOUND) {
-    const Result<SubscriptionInfo> created = CreateSubscription(channel_name, name, start);
+      FindSubscription(open.channel, name);
+  // One that comes again had it: it was deleted meanwhile, and stays so.
+  const bool create = open.resume_at == 0;
+  if (create && found.status().reason() == Reason::SUBSCRIPTION_NOT_FOUND) {
+    const Result<SubscriptionInfo> created = CreateSubscription(open.channel, name, open.start);
     // Created by another consumer at the same moment: then `start` is that one's.
     if (!created.ok() && created.status().reason() != Reason::SUBSCRIPTION_EXISTS)
       return created.status();
-    found = FindSubscription(channel_name, name);
+    found = FindSubscription(open.channel, name);
   }
   if (!found.ok()) return found.status();
   auto& [channel, subscription] = *found;
-  MessageId cursor = 0;
-  uint64_t seeks = 0;
-  STRATA_RETURN_IF_ERROR(
-      channel->Attach(*subscription, holder, options_.clock->WallMicros(), &cursor, &seeks));
-  return std::make_unique<Reader>(shared_, channel, subscription, cursor, seeks);
+  const auto claim = std::make_shared<Claim>();
+  claim->holder = open.holder.empty() ? "an unnamed consumer" : open.holder;
+  claim->instance = open.instance;
+  claim->news = open.news;
+  std::string held_by;
+  STRATA_RETURN_IF_ERROR(channel->Enter(*subscription, claim, wait, &held_by));
+  return std::make_unique<Standby>(shared_, channel, Attachment{subscription, claim},
+                                   std::move(held_by), open.resume_at, open.resume_seek);
+}
+
+Result<std::unique_ptr<Reader>> Broker::OpenSubscription(const SubscriptionOpen& open) {
+  STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<Standby> holding, Enter(open, /*wait=*/false));
+  return holding->Take();
+}
+
+Result<std::unique_ptr<Standby>> Broker::StandBy(const SubscriptionOpen& open) {
+  return Enter(open, /*wait=*/true);
 }
 
 void Broker::AddChangedCursors(storage::WriteGroup* group) {

@@ -68,8 +68,9 @@ void Broker::Swept::PrepareTrim(const ChannelPtr& channel, const retention::Trim
   }
   if (done.through == 0) return;
   face.first_available = done.through + 1;
-  // Without pages the row alone knows where ids go on.
+  // Without pages the row alone knows where ids and append times go on.
   face.record.next_id = std::max(face.record.next_id, face.next_id);
+  face.record.last_append_time = face.last_append_time;
   group->changes.emplace_back(storage::TrimPages{channel->number(), done.through});
   group->changes.emplace_back(storage::PutChannel{face.record});
   trimmed->push_back(std::move(done));

@@ -43,8 +43,21 @@ std::string UriPath(std::string_view path) {
   return out;
 }
 
+// Where `host` has something else than letters, digits, - . _ and `also`; npos: nowhere.
+size_t FindForeign(std::string_view host, std::string_view also) {
+  const auto foreign = std::find_if_not(host.begin(), host.end(), [also](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || also.find(c) != std::string_view::npos;
+  });
+  return foreign == host.end() ? std::string::npos : static_cast<size_t>(foreign - host.begin());
+}
+
 Result<Address> ParseUnix(const std::string& text, std::string_view path) {
   if (path.starts_with("///")) path.remove_prefix(2);  // unix:///run/x is unix:/run/x
+  if (path.starts_with("//")) {
+    return Refuse(text, "has two slashes, and a URI would take what follows for a machine; write" +
+                            (" unix:" + std::string(path.substr(1))));
+  }
   if (path.empty()) return Refuse(text, "names no socket; write unix:/run/strata/strata.sock");
   constexpr size_t kMax = sizeof(sockaddr_un::sun_path) - 1;
   if (path.size() > kMax) {
@@ -89,6 +102,11 @@ Result<Address> ParseTcp(const std::string& text) {
   if (!bracketed && host.find(':') != std::string::npos) {
     return Refuse(text, "has several colons; put an IPv6 address into brackets, as in [::1]:7470");
   }
+  // gRPC would take what follows a '?' or '#' for another part of the URI, and dial its default port.
+  if (const size_t wrong = FindForeign(host, bracketed ? ":[]%" : ""); wrong != std::string::npos) {
+    return Refuse(text, "has, as character " + std::to_string(wrong + 1) + ", what no host has; " +
+                            std::string(kForms));
+  }
   unsigned number = 0;
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
   if (error != std::errc() || end != port.data() + port.size() || number < 1 || number > 65535) {
@@ -105,6 +123,8 @@ Result<Address> ParseTcp(const std::string& text) {
 
 Result<Address> ParseAddress(const std::string& text) {
   if (text.empty()) return Refuse(text, "is empty; " + std::string(kForms));
+  // The system would see a shorter path.
+  if (text.find('\0') != std::string::npos) return Refuse(text, "has a zero byte");
   std::string_view rest = text;
   if (TakePrefix("unix:", &rest)) return ParseUnix(text, rest);
   if (TakePrefix("embedded:", &rest)) return ParseEmbedded(text, rest);

@@ -12,9 +12,17 @@ Result<std::optional<Gap>> BatchReader::Load(std::chrono::milliseconds timeout) 
   }
   if (left() > 0) return std::optional<Gap>();
   current_.reset();
-  STRATA_ASSIGN_OR_RETURN(ReceivedBatch batch, source_->Next(timeout));
-  if (batch.is_gap()) return std::optional<Gap>(batch.gap());
-  current_ = std::move(batch);
+  const bool waited = end_at_open() == 0;
+  Result<ReceivedBatch> batch = source_->Next(timeout);
+  // Its turn may have come.
+  if (waited) end_at_open_.store(source_->opened_at().end, std::memory_order_relaxed);
+  if (!batch.ok()) {
+    // It may have got its turn, or have been moved by another's seek.
+    position_.store(source_->position(), std::memory_order_relaxed);
+    return batch.status();
+  }
+  if (batch->is_gap()) return std::optional<Gap>(batch->gap());
+  current_ = *std::move(batch);
   next_ = current_->begin();
   taken_ = 0;
   return std::optional<Gap>();

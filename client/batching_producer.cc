@@ -34,14 +34,17 @@ uint64_t DataBytes(std::string_view payload, const Properties& properties) {
 
 }  // namespace
 
-class BatchingProducer::Core final : public Openable, public std::enable_shared_from_this<Core> {
+class BatchingProducer::Core final : public Openable,
+                                     public PartialGate::Waiter,
+                                     public std::enable_shared_from_this<Core> {
  public:
   Core(const ProducerOptions& options, const BatchLimits& limits,
-       std::unique_ptr<BatchTransport> transport, Clock* clock)
+       std::unique_ptr<BatchTransport> transport, std::shared_ptr<PartialGate> gate, Clock* clock)
       : options_(options),
         limits_(limits),
         batch_bytes_(std::clamp<uint64_t>(options.batch_bytes, 1, limits.max_batch())),
         transport_(std::move(transport)),
+        gate_(std::move(gate)),
         clock_(clock) {}
 
   void StartTimer() {
@@ -54,6 +57,7 @@ class BatchingProducer::Core final : public Openable, public std::enable_shared_
   Status Flush(std::chrono::milliseconds timeout);
   Status Close();
   void End(const Status& why) override;
+  void OnTurn() override;
   // For the destructor: after it no callback runs, unless this is called by one.
   void EndAndJoin();
 
@@ -67,6 +71,7 @@ class BatchingProducer::Core final : public Openable, public std::enable_shared_
     Buffer bytes;  // until it is submitted
     uint64_t size = 0;
     uint32_t count = 0;
+    bool through_gate = false;  // it was not full
     std::vector<Waiting> waiting;
     std::optional<Result<AppendResult>> result;
   };
@@ -77,6 +82,10 @@ class BatchingProducer::Core final : public Openable, public std::enable_shared_
   std::shared_ptr<Batch> TakeBuilder() STRATA_REQUIRES(mu_);
   void CloseBuilder() STRATA_REQUIRES(mu_);
   bool PartialMayLeave() STRATA_REQUIRES(mu_);
+  // Closes what is in the builder if it may leave and the gate lets it pass.
+  bool ClosePartial() STRATA_REQUIRES(mu_);
+  // The batch has its result. True: PartialGate::WakeWaiting() is to follow.
+  [[nodiscard]] bool LeaveGate(const Batch& batch) STRATA_REQUIRES(mu_);
   // Both unlock mu_ while they call out.
   void SubmitWhatMayLeave() STRATA_REQUIRES(mu_);
   void Deliver() STRATA_REQUIRES(mu_);
@@ -94,6 +103,7 @@ class BatchingProducer::Core final : public Openable, public std::enable_shared_
   const BatchLimits limits_;
   const uint64_t batch_bytes_;
   const std::unique_ptr<BatchTransport> transport_;
+  const std::shared_ptr<PartialGate> gate_;
   Clock* const clock_;
   std::thread timer_;  // only with linger
 
@@ -117,6 +127,8 @@ class BatchingProducer::Core final : public Openable, public std::enable_shared_
   std::deque<std::shared_ptr<Batch>> outstanding_ STRATA_GUARDED_BY(mu_);
   size_t unanswered_ STRATA_GUARDED_BY(mu_) = 0;  // in outstanding_, without a result
   bool submitting_ STRATA_GUARDED_BY(mu_) = false;
+  bool in_line_ STRATA_GUARDED_BY(mu_) = false;  // the gate will call OnTurn()
+  bool my_turn_ STRATA_GUARDED_BY(mu_) = false;  // it does
 
   // --- Coming back ---
   bool delivering_ STRATA_GUARDED_BY(mu_) = false;
@@ -208,14 +220,36 @@ bool BatchingProducer::Core::PartialMayLeave() {
   return clock_->Monotonic() - builder_since_ >= options_.linger;
 }
 
+bool BatchingProducer::Core::ClosePartial() {
+  if (!PartialMayLeave()) return false;
+  const bool first = my_turn_ || blocked_ > 0 || flushing_ > 0;
+  std::shared_ptr<Core> self = in_line_ ? nullptr : shared_from_this();
+  if (!gate_->Enter(builder_.bytes(), first, self)) {
+    in_line_ = true;
+    return false;
+  }
+  CloseBuilder();
+  closed_.back()->through_gate = true;
+  return true;
+}
+
+void BatchingProducer::Core::OnTurn() {
+  MutexLock lock(mu_);
+  in_line_ = false;
+  my_turn_ = true;
+  SubmitWhatMayLeave();
+  my_turn_ = false;
+}
+
+bool BatchingProducer::Core::LeaveGate(const Batch& batch) {
+  return batch.through_gate && gate_->Leave(batch.size);
+}
+
 void BatchingProducer::Core::SubmitWhatMayLeave() {
   if (submitting_) return;
   submitting_ = true;
-  while (failure_.ok()) {
-    if (closed_.empty()) {
-      if (!PartialMayLeave()) break;
-      CloseBuilder();
-    }
+  while (failure_.ok() && unanswered_ < kProducerWindow) {
+    if (closed_.empty() && !ClosePartial()) break;
     const std::shared_ptr<Batch> batch = std::move(closed_.front());
     closed_.pop_front();
     outstanding_.push_back(batch);
@@ -232,13 +266,19 @@ void BatchingProducer::Core::SubmitWhatMayLeave() {
 
 void BatchingProducer::Core::Answer(const std::shared_ptr<Batch>& batch,
                                     const Result<AppendResult>& result) {
-  MutexLock lock(mu_);
-  if (batch->result.has_value()) return;  // was given up by End()
-  batch->result = result;
-  --unanswered_;
-  if (!result.ok()) Fail(result.status());
-  Deliver();
-  SubmitWhatMayLeave();
+  bool wake = false;
+  {
+    MutexLock lock(mu_);
+    if (batch->result.has_value()) return;  // was given up by End()
+    batch->result = result;
+    --unanswered_;
+    // Before the callbacks, in which another producer's Send() may wait for room.
+    wake = LeaveGate(*batch);
+    if (!result.ok()) Fail(result.status());
+    Deliver();
+    SubmitWhatMayLeave();
+  }
+  if (wake) gate_->WakeWaiting();
 }
 
 void BatchingProducer::Core::Fail(const Status& why) {
@@ -309,31 +349,39 @@ Status BatchingProducer::Core::Close() {
     MutexLock lock(mu_);
     if (close_result_.has_value()) return *close_result_;
   }
-  const Status flushed = Flush(std::chrono::minutes(1));
+  Status flushed = Flush(std::chrono::minutes(1));
   {
     MutexLock lock(mu_);
     if (InCallback()) return flushed;
     if (close_result_.has_value()) return *close_result_;
     close_result_ = flushed;
   }
-  if (flushed.ok()) transport_->Finish();
+  if (flushed.ok()) {
+    flushed = NothingAppended(transport_->Finish());
+    MutexLock lock(mu_);
+    close_result_ = flushed;
+  }
   End(Status(Reason::CLIENT_CLOSED, "the producer was closed"));
   return flushed;
 }
 
 void BatchingProducer::Core::End(const Status& why) {
+  bool wake = false;
   {
     MutexLock lock(mu_);
     Fail(why);
     const Status in_flight = why.WithFate(DataFate::kMayHaveBeenAppended);
     for (const std::shared_ptr<Batch>& batch : outstanding_) {
-      if (!batch->result.has_value()) batch->result = in_flight;
+      if (batch->result.has_value()) continue;
+      batch->result = in_flight;
+      if (LeaveGate(*batch)) wake = true;
     }
     unanswered_ = 0;
     stop_timer_ = true;
     timer_wake_.NotifyAll();
     Deliver();
   }
+  if (wake) gate_->WakeWaiting();
   transport_->Abort();
 }
 
@@ -374,10 +422,10 @@ void BatchingProducer::Core::RunTimer() {
 }
 
 BatchingProducer::BatchingProducer(const ProducerOptions& options, const BatchLimits& limits,
-                                   ChannelNumber channel, std::unique_ptr<BatchTransport> transport,
-                                   Clock* clock)
-    : channel_(channel),
-      core_(std::make_shared<Core>(options, limits, std::move(transport), clock)) {
+                                   Opened opened, std::unique_ptr<BatchTransport> transport,
+                                   std::shared_ptr<PartialGate> gate, Clock* clock)
+    : opened_(std::move(opened)),
+      core_(std::make_shared<Core>(options, limits, std::move(transport), std::move(gate), clock)) {
   core_->StartTimer();
 }
 

@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <cstdio>
+#include <random>
+
 #include "base/types.h"
 
 namespace strata {
@@ -10,6 +13,25 @@ Status NothingCame() {
   static const Status* const kStatus =
       new Status(NothingAppended(Status(Reason::TIMEOUT, "nothing came in time")));
   return *kStatus;
+}
+
+Status CheckProducer(const ProducerOptions& options) {
+  if (!options.name.empty() || (options.term == 0 && !options.exclusive)) return Status::Ok();
+  return NothingAppended(Status(Reason::INVALID_ARGUMENT,
+                                "a producer with a term, or an exclusive one, needs a name"));
+}
+
+uint64_t RandomNumber() {
+  std::random_device random;
+  const uint64_t number = (uint64_t{random()} << 32) | random();
+  return number == 0 ? 1 : number;
+}
+
+std::string MadeUpName() {
+  char name[40];
+  std::snprintf(name, sizeof(name), "anonymous.%016llx",
+                static_cast<unsigned long long>(RandomNumber()));
+  return name;
 }
 
 std::string HolderOrDefault(const std::string& holder) {

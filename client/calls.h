@@ -1,10 +1,12 @@
 // What is the same for the calls of every transport.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
 #include "base/status.h"
+#include "client/types.h"
 
 namespace strata {
 
@@ -22,6 +24,20 @@ Result<T> NothingAppended(Result<T> result) {
 // What a receive answers when nothing came in time. Polling with a timeout of 0 must be cheap, so
 // it is built once.
 Status NothingCame();
+
+// The connection or the daemon went away: it may be back later, and what was asked may be asked again.
+inline bool IsBrokenConnection(const Status& status) {
+  return status.reason() == Reason::CONNECTION_LOST || status.reason() == Reason::SHUTTING_DOWN;
+}
+
+// INVALID_ARGUMENT for a term or exclusiveness without a name, which would be nobody's.
+Status CheckProducer(const ProducerOptions& options);
+
+// 64 bits from the system's source of randomness, never 0: tells this producer or consumer from every
+// other one.
+uint64_t RandomNumber();
+// A name that no other producer has.
+std::string MadeUpName();
 
 // `holder`, or "HOST:PID" if it is empty.
 std::string HolderOrDefault(const std::string& holder);

@@ -38,13 +38,21 @@ namespace strata {
 //
 // Messages are collected into batches while earlier ones are on their way: a lone message leaves at
 // once, a stream of them leaves in batches of up to batch_bytes. They are stored in the order of
-// Send(). The first error ends the producer: the messages in flight get it with what is known of
-// their fate, every later Send gets it with "not appended".
+// Send(), each once: batches are numbered, at most kProducerWindow of them are on their way, and what
+// is unanswered when the connection breaks is sent again when it is back, where the broker knows what
+// it has stored already. Nothing of that shows, except as time. What remains is final, and ends the
+// producer: the messages in flight get the error with what is known of their fate, every later Send
+// gets it with "not appended".
+//   FENCED           a newer instance writes; stop, and do not open again with the same term
+//   OUT_OF_SEQUENCE  the broker has stored less than it acknowledged (durability.sync is not always)
+//   CONNECTION_LOST  it did not come back within ClientOptions::reconnect_timeout
+//   DISK_FULL, STORE_FAILED, CHANNEL_DELETED, CHANNEL_RECREATED, ...
 class Producer {
  public:
-  // Runs once per message, in the order of Send(), on a thread of the client: must be quick. It may
-  // call Send(), which never blocks there but answers PRODUCER_FULL, and may destroy the producer;
-  // it must not wait for the producer otherwise, nor destroy the client.
+  // Runs once per message, in the order of Send(), on a thread of the client, or on one that is
+  // inside Send(), Flush(), Close() or the destructor: must be quick, and hold no lock around those
+  // that it takes itself. It may call Send(), which never blocks there but answers PRODUCER_FULL, and
+  // may destroy the producer; it must not wait for the producer otherwise, nor destroy the client.
   using Callback = std::function<void(const Result<MessageId>&)>;
 
   virtual ~Producer() = default;
@@ -62,12 +70,19 @@ class Producer {
   // Waits until everything sent before is acknowledged or failed. The first failure, or OK. TIMEOUT
   // leaves it going.
   virtual Status Flush(std::chrono::milliseconds timeout = std::chrono::minutes(1)) = 0;
-  // Flush, then the end: later Sends get CLIENT_CLOSED. Idempotent. Destroying without Close() does
+  // Flush of at most a minute, then the end: later Sends get CLIENT_CLOSED, and so does what is
+  // unacknowledged after a TIMEOUT (may have been appended). Releases what was held exclusively,
+  // unless the flush failed. Idempotent. Destroying without Close() does
   // not wait for what is unacknowledged: its callbacks run with CLIENT_CLOSED (may have been
   // appended) or their result.
   virtual Status Close() = 0;
 
   virtual ChannelNumber channel_number() const = 0;
+  // As what it produces: ProducerOptions::name, or the one that was made up. Embedded, where no
+  // connection breaks, none is.
+  virtual const std::string& name() const = 0;
+  // The channel's durable end when the producer was opened: no id below it is given out again.
+  virtual MessageId end_at_open() const = 0;
 };
 
 // One thing received: a message or a gap. Owns its bytes (shared with the rest of its batch).
@@ -146,15 +161,17 @@ class ReceivedBatch {
   std::optional<Gap> gap_;
 };
 
-// Receives a channel in order of ids; the position is the caller's. One thread at a time receives;
-// Close() from any.
+// Receives a channel in order of ids, each message once; the position is the caller's. When the
+// connection breaks it goes on behind the last message that was received, as soon as it can. One
+// thread at a time receives; Close() from any.
 class Reader {
  public:
   virtual ~Reader() = default;
 
   // The next message or gap. TIMEOUT when none came in time (a timeout of 0 only looks); nothing is
-  // lost by it. Other errors are final: CHANNEL_DELETED, CONNECTION_LOST, CLIENT_CLOSED,
-  // SHUTTING_DOWN.
+  // lost by it, and it is the answer while the connection is being made again. Other errors are
+  // final: CHANNEL_DELETED (CHANNEL_NOT_FOUND across a break), CHANNEL_RECREATED, CONNECTION_LOST
+  // (not back within ClientOptions::reconnect_timeout), CLIENT_CLOSED, embedded also SHUTTING_DOWN.
   virtual Result<Received> Receive(std::chrono::milliseconds timeout) = 0;
   // The rest of the present batch, or the next one, without copying payloads; otherwise as
   // Receive().
@@ -165,18 +182,28 @@ class Reader {
   virtual MessageId position() const = 0;
   virtual void Close() = 0;
   virtual ChannelNumber channel_number() const = 0;
-  // The channel's durable end when the reader was opened: a bounded read stops there.
+  // The channel's durable end when the reader was opened: a bounded read stops there. 0 for a
+  // consumer that waits for its turn.
   virtual MessageId end_at_open() const = 0;
 };
 
-// A reader that holds a subscription: its position is durable. At least once after a crash, exactly
-// once, in order, within one consumer's life.
+// A reader that holds a subscription: its position is durable. At least once after a crash of the
+// program or the broker, exactly once, in order, within one consumer's life and across its
+// reconnects. Receiving ends for good, too, with SUBSCRIPTION_NOT_FOUND when it is deleted and with
+// SUBSCRIPTION_HELD when somebody else got it while the connection was broken.
 class Consumer : public Reader {
  public:
   // Everything up to and including `through` is done with. Returns once the broker has taken note;
-  // the cursor is on disk with the next group or within a second. ACK_BEYOND_END if that was never
-  // received.
+  // the cursor is on disk with the next group or within a second. ACK_BEYOND_END if the channel has no
+  // such message yet.
   virtual Status Acknowledge(MessageId through) = 0;
+  // The same without waiting for the broker: for acknowledging each message. Several become one, and
+  // the last is sent again after a reconnect, which is the next receive's work. Close() sends what is
+  // left. Errors are those that are known at once: ACK_BEYOND_END, CLIENT_CLOSED.
+  virtual Status AcknowledgeAsync(MessageId through) = 0;
+  // It holds the subscription. False for one that waits for its turn (Mode::kFailover), whose
+  // position() is 0 until then.
+  virtual bool active() const = 0;
 };
 
 // A connection to a broker, or a broker in this process.
@@ -201,11 +228,17 @@ class Client {
 
   // --- Appending ---
   // One batch, stored as one, on the calling thread; returns when it is durable under the broker's
-  // policy.
+  // policy. Never sent twice by itself: use a Producer, or number your batches (AppendOptions).
   virtual Result<AppendResult> Append(const std::string& channel,
-                                      const std::vector<Message>& messages) = 0;
+                                      const std::vector<Message>& messages,
+                                      const AppendOptions& options = {}) = 0;
   // A batch that was encoded before (BatchBuilder).
-  virtual Result<AppendResult> Append(const std::string& channel, const Buffer& batch) = 0;
+  virtual Result<AppendResult> Append(const std::string& channel, const Buffer& batch,
+                                      const AppendOptions& options = {}) = 0;
+  // Batches for several channels, each at most once: all are stored, or none. Together they may have
+  // as many bytes as one batch. The results are in the order of `appends`.
+  virtual Result<std::vector<AppendResult>> AppendMulti(
+      const std::vector<ChannelAppend>& appends) = 0;
   virtual Result<std::unique_ptr<Producer>> OpenProducer(const std::string& channel,
                                                          const ProducerOptions& options = {}) = 0;
 
@@ -237,6 +270,8 @@ class Client {
                              MessageId through) = 0;
 
   // --- State ---
+  // Named producers, of all channels if `channel` is empty; by channel, then name.
+  virtual Result<std::vector<ProducerInfo>> ListProducers(const std::string& channel = "") = 0;
   virtual Result<ServerInfo> GetServerInfo() = 0;
   virtual Result<BrokerStatus> GetStatus() = 0;
   // What keeps a channel's oldest page, and the retention rules in force; of all channels by name if

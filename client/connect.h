@@ -1,10 +1,9 @@
 // Getting a Client: the address decides where the broker runs.
 //
 //   "127.0.0.1:7470", "[::1]:7470", "host.name:7470"   a daemon over TCP
-//   "unix:/run/strata/strata.sock"                      a daemon over a Unix socket (path absolute
-//   or relative) "embedded:/var/lib/strata"                          a broker in this process, on
-//   that directory "embedded:DIR?config=FILE"                          the same with the settings
-//   of a strata.yaml
+//   "unix:/run/strata/strata.sock"   a daemon over a Unix socket, the path absolute or relative
+//   "embedded:/var/lib/strata"       a broker in this process, on that directory
+//   "embedded:DIR?config=FILE"       the same with the settings of a strata.yaml
 //
 // Link strata_client for the first two (no RocksDB comes with it), strata_embedded for all.
 #pragma once
@@ -20,13 +19,18 @@
 namespace strata {
 
 struct ClientOptions {
-  // How long a unary call, and the connecting of a stream, may take.
+  // How long one attempt of a unary call, and the opening of a stream, may take. What may be asked
+  // twice is asked again over a broken connection, for as long; so a call may take nearly twice it.
   std::chrono::milliseconds call_timeout{30'000};
   // How long Connect() waits for the daemon to answer; embedded: server.initializeTimeout of the
   // configuration counts.
   std::chrono::milliseconds connect_timeout{5'000};
   // A connection without any sign of life for this long is given up.
   std::chrono::milliseconds keepalive{10'000};
+  // How long a producer, reader or consumer whose connection broke tries to come back, with growing
+  // pauses of 50 ms to 2 s; then CONNECTION_LOST is its end. It counts from each break, of a reader
+  // or consumer from the receive that finds it. 0: it does not try.
+  std::chrono::milliseconds reconnect_timeout = std::chrono::minutes(2);
   // Where the library logs; nowhere without it.
   LogSink log = {};
   LogLevel log_level = LogLevel::kWarning;

@@ -1,6 +1,7 @@
 // What a client has opened and not yet ended, so that Client::Close() ends all of it.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -25,7 +26,11 @@ class OpenSet {
     {
       MutexLock lock(mu_);
       if (!ended_) {
-        std::erase_if(open_, [](const std::weak_ptr<Openable>& item) { return item.expired(); });
+        // Not each time: with 10,000 that are open it would be 50 million looks.
+        if (open_.size() >= sweep_at_) {
+          std::erase_if(open_, [](const std::weak_ptr<Openable>& item) { return item.expired(); });
+          sweep_at_ = std::max<size_t>(16, 2 * open_.size());
+        }
         open_.push_back(opened);
         return;
       }
@@ -50,6 +55,7 @@ class OpenSet {
  private:
   Mutex mu_;
   std::vector<std::weak_ptr<Openable>> open_ STRATA_GUARDED_BY(mu_);
+  size_t sweep_at_ STRATA_GUARDED_BY(mu_) = 16;  // what is gone is forgotten at this size
   bool ended_ STRATA_GUARDED_BY(mu_) = false;
 };
 

@@ -38,6 +38,11 @@ if(STRATA_SANITIZE)
   endif()
 endif()
 
+option(STRATA_FUZZ "Build tests/fuzz with libFuzzer, and everything with what guides it; needs clang" OFF)
+if(STRATA_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 add_library(strata_warnings INTERFACE)
 target_compile_options(strata_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough)

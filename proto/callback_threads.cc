@@ -2,8 +2,11 @@
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <memory>
+#include <optional>
 #include <thread>
 
 #include <grpcpp/generic/generic_stub.h>
@@ -16,7 +19,27 @@
 namespace strata {
 namespace {
 
-constexpr std::chrono::milliseconds kInterval{500};
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kInterval{250};
+// A callback that has kept an event waiting for so long blocks.
+constexpr std::chrono::milliseconds kBlocked{50};
+// Until one of the threads is held back again.
+constexpr std::chrono::seconds kReleased{10};
+
+// gRPC has half as many as there are processors, but at least two and at most sixteen.
+bool ThereAreTwo() { return sysconf(_SC_NPROCESSORS_CONF) < 6; }
+
+// A call that fails at once.
+struct FailingCall {
+  FailingCall() {
+    const grpc::Slice empty;
+    request = grpc::ByteBuffer(&empty, 1);
+  }
+  grpc::ClientContext context;
+  grpc::ByteBuffer request;
+  grpc::ByteBuffer response;
+};
 
 }  // namespace
 
@@ -39,32 +62,70 @@ class CallbackThreadsKeeper {
  private:
   void Run() {
     MutexLock lock(mu_);
+    auto hold_at = SteadyClock::now();
     while (!stopping_) {
-      const auto next = std::chrono::steady_clock::now() + kInterval;
-      lock.Unlock();
-      Poke();
-      lock.Lock();
-      while (!stopping_ && std::chrono::steady_clock::now() < next) {
-        changed_.WaitUntil(mu_, next);
-      }
+      const auto next = SteadyClock::now() + kInterval;
+      if (ThereAreTwo() && !held_.has_value() && SteadyClock::now() >= hold_at) Hold();
+      if (!Poke()) hold_at = SteadyClock::now() + kReleased;
+      while (!stopping_ && SteadyClock::now() < next) changed_.WaitUntil(mu_, next);
     }
+    Release();
+  }
+
+  // Keeps the thread that gets to it until Release().
+  void Hold() STRATA_REQUIRES(mu_) {
+    held_.emplace();
+    holding_ = true;
+    FailingCall* const call = &*held_;
+    mu_.Unlock();
+    Fail(call, [this] {
+      MutexLock lock(mu_);
+      while (!released_) changed_.Wait(mu_);
+      holding_ = false;
+      changed_.NotifyAll();
+    });
+    mu_.Lock();
+  }
+
+  void Release() STRATA_REQUIRES(mu_) {
+    if (!held_.has_value()) return;
+    released_ = true;
+    changed_.NotifyAll();
+    while (holding_) changed_.Wait(mu_);
+    released_ = false;
+    held_.reset();
   }
 
   // Returns once the event was handled, so that the call's context, which holds the channel, ends on
-  // this thread.
-  void Poke() {
-    grpc::ClientContext context;
-    const grpc::Slice empty;
-    const grpc::ByteBuffer request(&empty, 1);
-    grpc::ByteBuffer response;
-    stub_.UnaryCall(&context, "/nowhere/Poke", {}, &request, &response, [this](grpc::Status) {
+  // this thread. False if that took the thread that is held back.
+  bool Poke() STRATA_REQUIRES(mu_) {
+    FailingCall call;
+    poked_ = false;
+    mu_.Unlock();
+    Fail(&call, [this] {
       MutexLock lock(mu_);
       poked_ = true;
       changed_.NotifyAll();
     });
-    MutexLock lock(mu_);
+    mu_.Lock();
+    const auto blocked = SteadyClock::now() + kBlocked;
+    while (!poked_ && (!held_.has_value() || SteadyClock::now() < blocked)) {
+      if (held_.has_value()) {
+        changed_.WaitUntil(mu_, blocked);
+      } else {
+        changed_.Wait(mu_);
+      }
+    }
+    if (poked_) return true;
+    Release();
     while (!poked_) changed_.Wait(mu_);
-    poked_ = false;
+    return false;
+  }
+
+  template <typename Callback>
+  void Fail(FailingCall* call, Callback callback) STRATA_EXCLUDES(mu_) {
+    stub_.UnaryCall(&call->context, "/nowhere/Poke", {}, &call->request, &call->response,
+                    [callback](const grpc::Status&) { callback(); });
   }
 
   grpc::GenericStub stub_;
@@ -72,6 +133,9 @@ class CallbackThreadsKeeper {
   CondVar changed_;
   bool stopping_ STRATA_GUARDED_BY(mu_) = false;
   bool poked_ STRATA_GUARDED_BY(mu_) = false;
+  std::optional<FailingCall> held_ STRATA_GUARDED_BY(mu_);  // only the keeper's thread changes it
+  bool holding_ STRATA_GUARDED_BY(mu_) = false;             // its callback has not run to its end
+  bool released_ STRATA_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };
 

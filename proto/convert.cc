@@ -149,6 +149,8 @@ void ToProto(const ChannelInfo& info, v1::ChannelInfo* out) {
   out->set_truncated_through(info.truncated_through);
   out->set_pages(info.pages);
   out->set_bytes(info.bytes);
+  out->set_exclusive_term(info.exclusive_term);
+  out->set_exclusive_holder(info.exclusive_holder);
 }
 
 ChannelInfo FromProto(const v1::ChannelInfo& info) {
@@ -169,6 +171,8 @@ ChannelInfo FromProto(const v1::ChannelInfo& info) {
   out.truncated_through = info.truncated_through();
   out.pages = info.pages();
   out.bytes = info.bytes();
+  out.exclusive_term = info.exclusive_term();
+  out.exclusive_holder = info.exclusive_holder();
   return out;
 }
 
@@ -178,6 +182,7 @@ void ToProto(const SubscriptionInfo& info, v1::SubscriptionInfo* out) {
   out->set_cursor(info.cursor);
   out->set_backlog(info.backlog);
   out->set_holder(info.holder);
+  out->set_standby(info.standby);
   SetTimestamp(info.created_at, out->mutable_created_at());
   SetTimestamp(info.active_at, out->mutable_active_at());
 }
@@ -189,8 +194,31 @@ SubscriptionInfo FromProto(const v1::SubscriptionInfo& info) {
   out.cursor = info.cursor();
   out.backlog = info.backlog();
   out.holder = info.holder();
+  out.standby = info.standby();
   out.created_at = Micros(info.created_at());
   out.active_at = Micros(info.active_at());
+  return out;
+}
+
+void ToProto(const ProducerInfo& info, v1::ProducerInfo* out) {
+  out->set_channel(info.channel);
+  out->set_name(info.name);
+  out->set_term(info.term);
+  out->set_last_sequence(info.last_sequence);
+  SetTimestamp(info.created_at, out->mutable_created_at());
+  SetTimestamp(info.active_at, out->mutable_active_at());
+  out->set_open(info.open);
+}
+
+ProducerInfo FromProto(const v1::ProducerInfo& info) {
+  ProducerInfo out;
+  out.channel = info.channel();
+  out.name = info.name();
+  out.term = info.term();
+  out.last_sequence = info.last_sequence();
+  out.created_at = Micros(info.created_at());
+  out.active_at = Micros(info.active_at());
+  out.open = info.open();
   return out;
 }
 

@@ -28,6 +28,9 @@ ChannelInfo FromProto(const v1::ChannelInfo& info);
 void ToProto(const SubscriptionInfo& info, v1::SubscriptionInfo* out);
 SubscriptionInfo FromProto(const v1::SubscriptionInfo& info);
 
+void ToProto(const ProducerInfo& info, v1::ProducerInfo* out);
+ProducerInfo FromProto(const v1::ProducerInfo& info);
+
 void ToProto(const StartPosition& position, v1::StartPosition* out);
 // No field set means EARLIEST. INVALID_ARGUMENT for a time that no Timestamp may have.
 Result<StartPosition> FromProto(const v1::StartPosition& position);

@@ -1,5 +1,6 @@
 #include "proto/opaque.h"
 
+#include <algorithm>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -19,6 +20,35 @@ std::string_view View(const grpc::Slice& slice) {
 Status Malformed(const google::protobuf::MessageLite& message) {
   return Status(Reason::INVALID_ARGUMENT, "the bytes are not a " + message.GetTypeName());
 }
+
+// Slices of a buffer, each found by a binary search: Buffer::Slice() walks from the first piece, and a
+// hostile request of many parts in as many pieces would cost minutes.
+class PieceMap {
+ public:
+  explicit PieceMap(const Buffer& buffer) : buffer_(buffer) {
+    ends_.reserve(buffer.pieces().size());
+    size_t end = 0;
+    for (const std::string_view piece : buffer.pieces()) ends_.push_back(end += piece.size());
+  }
+
+  // REQUIRES: offset + length <= the buffer's size.
+  Buffer Slice(size_t offset, size_t length) const {
+    std::vector<std::string_view> pieces;
+    auto piece =
+        static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), offset) - ends_.begin());
+    for (; length > 0; ++piece) {
+      const std::string_view bytes = buffer_.pieces()[piece];
+      pieces.push_back(bytes.substr(offset - (ends_[piece] - bytes.size()), length));
+      offset += pieces.back().size();
+      length -= pieces.back().size();
+    }
+    return Buffer(std::move(pieces), buffer_.owner());
+  }
+
+ private:
+  const Buffer& buffer_;
+  std::vector<size_t> ends_;  // of each piece, from the start of the buffer
+};
 
 }  // namespace
 
@@ -81,6 +111,33 @@ Status SplitOpaque(const Buffer& message, google::protobuf::MessageLite* head,
   if (!head->ParseFromString(split.rest)) return Malformed(*head);
   *batch = std::move(split.nested);
   return Status();
+}
+
+Result<std::vector<Buffer>> SplitRepeated(const Buffer& message, uint32_t field) {
+  const PieceMap map(message);
+  std::vector<Buffer> parts;
+  wire::Cursor cursor(message);
+  while (!cursor.AtEnd()) {
+    wire::Tag tag;
+    size_t length = 0;
+    bool ok = cursor.ReadTag(&tag);
+    if (ok && tag.field == field && tag.type == wire::WireType::kBytes) {
+      ok = cursor.ReadLength(&length);
+      if (ok) parts.push_back(map.Slice(cursor.position(), length));
+      ok = ok && cursor.Skip(length);
+    } else {
+      ok = ok && cursor.SkipValue(tag.type);
+    }
+    if (!ok) {
+      return Status(Reason::INVALID_ARGUMENT, "the request's bytes are malformed near offset " +
+                                                  std::to_string(cursor.position()));
+    }
+    if (parts.size() > kMaxRepeated) {
+      return Status(Reason::INVALID_ARGUMENT,
+                    "the request has more than " + std::to_string(kMaxRepeated) + " parts");
+    }
+  }
+  return parts;
 }
 
 Status ParseOpaque(const Buffer& message, google::protobuf::MessageLite* out) {

@@ -23,6 +23,9 @@ namespace strata {
 // The field of AppendRequest, ProduceRequest and Delivery that is their batch.
 inline constexpr uint32_t kBatchField = 15;
 
+// What AppendMulti may carry: two bytes are enough for one, and must not become hundreds of them.
+inline constexpr size_t kMaxRepeated = 65'536;
+
 // The bytes of a gRPC message. Large ones share its slices. Small ones, below 16 KiB, are copied
 // into one piece: a slice keeps the whole buffer alive that its bytes were read into, up to 64 KiB
 // with the messages of others, and a few hundred bytes that somebody keeps must not hold that. A
@@ -42,6 +45,9 @@ std::string NestedHeader(uint32_t field, size_t length);
 // itself is not looked into.
 Status SplitOpaque(const Buffer& message, google::protobuf::MessageLite* head,
                    std::optional<Buffer>* batch);
+// The messages of repeated field `field`, in order, sharing the memory of `message`; other fields are
+// passed over. INVALID_ARGUMENT for malformed bytes, or more than kMaxRepeated of them.
+Result<std::vector<Buffer>> SplitRepeated(const Buffer& message, uint32_t field);
 // For messages without a batch. INVALID_ARGUMENT for malformed bytes.
 Status ParseOpaque(const Buffer& message, google::protobuf::MessageLite* out);
 

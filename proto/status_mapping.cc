@@ -125,6 +125,7 @@ grpc::Status ToGrpc(const Status& status) {
   detail.set_retryable(status.retryable());
   detail.set_fate(static_cast<v1::ErrorDetail::Fate>(status.fate()));
   detail.set_message(text);
+  detail.set_actual_next_id(status.actual_next_id().value_or(0));
   const std::string message = std::string(info.name) + ": " + text;
   return grpc::Status(code, message, EncodeDetails(code, message, detail));
 }
@@ -140,7 +141,8 @@ Status FromGrpc(const grpc::Status& status, DataFate default_fate) {
   const auto reason = static_cast<Reason>(detail->reason());
   if (detail->reason() <= UINT16_MAX && reason != Reason::OK &&
       GetErrorInfo(reason).reason == reason) {
-    return Status(reason, detail->message()).WithFate(fate);
+    const Status known = Status(reason, detail->message()).WithFate(fate);
+    return reason == Reason::ID_MISMATCH ? known.WithActualNextId(detail->actual_next_id()) : known;
   }
   return Status(ReasonForCode(status.error_code()),
                 detail->message() + " (the server calls it " + detail->reason_name() + ")")

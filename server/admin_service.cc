@@ -176,6 +176,16 @@ AdminService::Reactor* AdminService::DeleteSubscription(
   });
 }
 
+AdminService::Reactor* AdminService::ListProducers(Call* call,
+                                                   const v1::ListProducersRequest* request,
+                                                   v1::ListProducersResponse* out) {
+  return Run(call, [=](broker::Broker& broker) -> Status {
+    STRATA_ASSIGN_OR_RETURN(const auto producers, broker.ListProducers(request->channel()));
+    for (const ProducerInfo& info : producers) ToProto(info, out->add_producers());
+    return Status();
+  });
+}
+
 AdminService::Reactor* AdminService::DescribeSpace(Call* call,
                                                    const v1::DescribeSpaceRequest* request,
                                                    v1::DescribeSpaceResponse* out) {

@@ -42,6 +42,9 @@ class AdminService final : public v1::Admin::CallbackService {
   Reactor* DeleteSubscription(Call*, const v1::DeleteSubscriptionRequest*,
                               v1::DeleteSubscriptionResponse*) override;
 
+  Reactor* ListProducers(Call*, const v1::ListProducersRequest*,
+                         v1::ListProducersResponse*) override;
+
   Reactor* DescribeSpace(Call*, const v1::DescribeSpaceRequest*,
                          v1::DescribeSpaceResponse*) override;
   Reactor* StartCompaction(Call*, const v1::StartCompactionRequest*, v1::CompactionInfo*) override;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,7 @@
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "server/health.h"
+#include "server/stream_limit.h"
 #include "server/stream_set.h"
 
 namespace strata::server {
@@ -47,11 +49,19 @@ struct CallContext {
   Executor reads{"reads", 4};
   Executor wakes{"wakes", 2};
 
+  StreamLimit streams{config.server.max_streams, config.server.max_streams_per_connection};
   StreamSet producers;  // Produce and Append
   StreamSet consumers;  // Consume and Fetch
 };
 
 // The answer to whatever comes, or is still open, while the server ends.
+// Of a request to acknowledge: the seek behind which that was delivered, if it says so.
+template <typename Request>
+std::optional<uint64_t> SeekOf(const Request& request) {
+  if (!request.has_acknowledge_seek()) return std::nullopt;
+  return request.acknowledge_seek();
+}
+
 inline Status Draining() {
   return Status(Reason::SHUTTING_DOWN, "stratad is draining and will end; connect again later");
 }

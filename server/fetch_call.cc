@@ -19,15 +19,16 @@ constexpr uint64_t kMostWaitMicros = 60'000'000;
 
 }  // namespace
 
-FetchCall* FetchCall::Start(std::shared_ptr<CallContext> context, const grpc::ByteBuffer& request,
-                            grpc::ByteBuffer* response) {
+FetchCall* FetchCall::Start(std::shared_ptr<CallContext> context, const std::string& peer,
+                            const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
   auto call = std::make_shared<FetchCall>(std::move(context), response);
   call->self_ = call;
-  const Status status = ParseOpaque(ToBuffer(request), &call->request_);
-  const bool accepted = call->context_->consumers.Add(call);
-  if (!accepted || !status.ok()) {
+  Status status = ParseOpaque(ToBuffer(request), &call->request_);
+  if (status.ok()) status = call->context_->streams.Enter(peer, &call->place_);
+  if (status.ok() && !call->context_->consumers.Add(call)) status = Draining();
+  if (!status.ok()) {
     MutexLock lock(call->mu_);
-    call->EndLocked(accepted ? status : Draining());
+    call->EndLocked(status);
   }
   call->Advance();
   return call.get();

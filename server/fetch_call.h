@@ -26,8 +26,8 @@ class FetchCall final : public grpc::ServerUnaryReactor,
                         public std::enable_shared_from_this<FetchCall> {
  public:
   // Begins the call; what a handler returns. `response` lives until OnDone.
-  static FetchCall* Start(std::shared_ptr<CallContext> context, const grpc::ByteBuffer& request,
-                          grpc::ByteBuffer* response);
+  static FetchCall* Start(std::shared_ptr<CallContext> context, const std::string& peer,
+                          const grpc::ByteBuffer& request, grpc::ByteBuffer* response);
 
   FetchCall(std::shared_ptr<CallContext> context, grpc::ByteBuffer* response)
       : context_(std::move(context)), response_(response) {}
@@ -49,6 +49,7 @@ class FetchCall final : public grpc::ServerUnaryReactor,
 
   const std::shared_ptr<CallContext> context_;
   grpc::ByteBuffer* const response_;
+  StreamLimit::Place place_;         // from Start until the end
   v1::FetchRequest request_;         // constant after Start
   std::shared_ptr<FetchCall> self_;  // set by Start, reset by OnDone
 

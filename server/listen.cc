@@ -1,6 +1,7 @@
 #include "server/listen.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace strata::server {
 namespace {
@@ -25,10 +27,19 @@ class Socket {
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
   int fd() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }
 
  private:
-  const int fd_;
+  int fd_;
 };
+
+// So many connections may wait to be accepted; the system's own limit (net.core.somaxconn) is lower.
+constexpr int kBacklog = 4096;
+
+// Non-blocking: a connection may be gone before it is accepted.
+bool Listen(int fd) {
+  return listen(fd, kBacklog) == 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0;
+}
 
 class TcpAddress {
  public:
@@ -75,20 +86,52 @@ std::string FormatAddress(const std::string& address, int port) {
   return fmt::format("{}{}{}:{}", v6 ? "[" : "", address, v6 ? "]" : "", port);
 }
 
-Status ProbeTcp(const std::string& address, int port, const std::string& key) {
-  const std::string name = FormatAddress(address, port);
-  const std::optional<TcpAddress> parsed = TcpAddress::Parse(address, port);
-  if (!parsed) return Refused(name, "it is not an IP address");
-  const Socket probe(parsed->family());
-  // As the server will: connections of an earlier server that are still fading out do not count.
+Status BindTcp(const Socket& socket, const TcpAddress& parsed, const std::string& name,
+               const std::string& key) {
+  // Connections of an earlier server that are still fading out do not count.
   const int on = 1;
-  setsockopt(probe.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (probe.fd() >= 0 && bind(probe.fd(), parsed->get(), parsed->length()) == 0) return Status();
+  setsockopt(socket.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (socket.fd() >= 0 && bind(socket.fd(), parsed.get(), parsed.length()) == 0) return Status();
   std::string why = std::strerror(errno);
   if (errno == EADDRINUSE) {
     why += "; stop the program that has it, or choose another port with " + key;
   }
   return Refused(name, why);
+}
+
+Status ProbeTcp(const std::string& address, int port, const std::string& key) {
+  const std::string name = FormatAddress(address, port);
+  const std::optional<TcpAddress> parsed = TcpAddress::Parse(address, port);
+  if (!parsed) return Refused(name, "it is not an IP address");
+  return BindTcp(Socket(parsed->family()), *parsed, name, key);
+}
+
+Result<Listening> ListenTcp(const std::string& address, int port, const std::string& key) {
+  const std::string name = FormatAddress(address, port);
+  const std::optional<TcpAddress> parsed = TcpAddress::Parse(address, port);
+  if (!parsed) return Refused(name, "it is not an IP address");
+  Socket socket(parsed->family());
+  STRATA_RETURN_IF_ERROR(BindTcp(socket, *parsed, name, key));
+  sockaddr_in6 bound = {};  // the larger of the two; the port is at the same place
+  socklen_t length = sizeof(bound);
+  if (!Listen(socket.fd()) ||
+      getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&bound), &length) != 0) {
+    return Refused(name, std::strerror(errno));
+  }
+  return Listening{socket.Release(), ntohs(bound.sin6_port)};
+}
+
+Result<Listening> ListenUnix(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  Socket socket(AF_UNIX);
+  if (socket.fd() < 0 ||
+      bind(socket.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+      !Listen(socket.fd())) {
+    return Refused("unix:" + path, std::strerror(errno));
+  }
+  return Listening{socket.Release(), 0};
 }
 
 void Knock(const std::string& address, int port) {
@@ -142,6 +185,11 @@ uint64_t RaiseOpenFileLimit() {
   const rlim_t before = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
   return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
+}
+
+uint64_t OpenFileLimit() {
+  rlimit limit = {};
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
 }  // namespace strata::server

@@ -15,6 +15,17 @@ std::string FormatAddress(const std::string& address, int port);
 // ("server.port"). Port 0 only checks the address.
 Status ProbeTcp(const std::string& address, int port, const std::string& key);
 
+// A socket that listens. Whoever has it closes it.
+struct Listening {
+  int fd = -1;
+  int port = 0;  // of TCP
+};
+
+// Listens; errors as of ProbeTcp(). Port 0 takes a free one.
+Result<Listening> ListenTcp(const std::string& address, int port, const std::string& key);
+// REQUIRES: PrepareUnixSocket(path) was OK.
+Result<Listening> ListenUnix(const std::string& path);
+
 // Connects to an address that this process listens on, and lets go at once: wakes who waits for
 // connections.
 void Knock(const std::string& address, int port);
@@ -29,5 +40,7 @@ void RemoveUnixSocket(const std::string& path);
 // Raises the limit on open files as far as the system allows and returns it. RocksDB fails for good
 // if it cannot open a file for its log.
 uint64_t RaiseOpenFileLimit();
+// The limit as it is.
+uint64_t OpenFileLimit();
 
 }  // namespace strata::server

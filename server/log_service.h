@@ -10,9 +10,10 @@
 
 namespace strata::server {
 
-using RawLogService = v1::Log::WithRawCallbackMethod_Append<v1::Log::WithRawCallbackMethod_Produce<
-    v1::Log::WithRawCallbackMethod_Consume<v1::Log::WithRawCallbackMethod_Fetch<
-        v1::Log::WithCallbackMethod_Acknowledge<v1::Log::Service>>>>>;
+using RawLogService = v1::Log::WithRawCallbackMethod_Append<
+    v1::Log::WithRawCallbackMethod_AppendMulti<v1::Log::WithRawCallbackMethod_Produce<
+        v1::Log::WithRawCallbackMethod_Consume<v1::Log::WithRawCallbackMethod_Fetch<
+            v1::Log::WithCallbackMethod_Acknowledge<v1::Log::Service>>>>>>;
 
 class LogService final : public RawLogService {
  public:
@@ -21,6 +22,9 @@ class LogService final : public RawLogService {
   grpc::ServerUnaryReactor* Append(grpc::CallbackServerContext* call,
                                    const grpc::ByteBuffer* request,
                                    grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* AppendMulti(grpc::CallbackServerContext* call,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Produce(
       grpc::CallbackServerContext* call) override;
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Consume(

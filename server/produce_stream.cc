@@ -13,26 +13,32 @@ namespace {
 // batches are tiny. At a sync of 1 ms this is 4 million batches in a second.
 constexpr size_t kMaxSlots = 4096;
 
-Status CheckOpen(const v1::ProduceOpen& open) {
-  if (!open.producer().empty() || open.term() != 0 || open.exclusive()) {
-    return Status(Reason::NOT_SUPPORTED,
-                  "this version has no producers with identity yet: leave open.producer, open.term "
-                  "and open.exclusive unset");
-  }
-  return Status();
+broker::ProducerOpen FromProto(const v1::ProduceOpen& open) {
+  broker::ProducerOpen out;
+  out.channel = open.channel();
+  out.create_if_missing = open.create_if_missing();
+  out.channel_number = open.channel_number();
+  out.producer = open.producer();
+  out.term = open.term();
+  out.exclusive = open.exclusive();
+  out.forget_when_closed = open.forget_when_closed();
+  out.instance = open.instance();
+  out.attempt = open.attempt();
+  return out;
 }
 
 }  // namespace
 
-ProduceStream* ProduceStream::Start(std::shared_ptr<CallContext> context) {
+ProduceStream* ProduceStream::Start(std::shared_ptr<CallContext> context, const std::string& peer) {
   auto stream = std::make_shared<ProduceStream>(std::move(context));
   stream->self_ = stream;
-  const bool accepted = stream->context_->producers.Add(stream);
+  Status status = stream->context_->streams.Enter(peer, &stream->place_);
+  if (status.ok() && !stream->context_->producers.Add(stream)) status = Draining();
   MutexLock lock(stream->mu_);
-  if (accepted) {
+  if (status.ok()) {
     stream->ContinueLocked();
   } else {
-    stream->FinishLocked(Draining());
+    stream->FinishLocked(status);
   }
   return stream.get();
 }
@@ -70,7 +76,7 @@ void ProduceStream::OnReadDone(bool ok) {
 }
 
 void ProduceStream::BeginOpen(const v1::ProduceRequest& request, bool has_batch) {
-  Status status = CheckOpen(request.open());
+  Status status;
   if (has_batch || !request.has_open()) {
     status = Status(Reason::INVALID_ARGUMENT,
                     "the first request of a Produce stream has `open` and no batch");
@@ -87,23 +93,52 @@ void ProduceStream::BeginOpen(const v1::ProduceRequest& request, bool has_batch)
 }
 
 void ProduceStream::Open(const v1::ProduceOpen& open) {
-  const auto info = context_->broker->OpenChannel(open.channel(), open.create_if_missing());
-  const Status status = info.ok()
-                            ? CheckChannelNumber(info->name, info->number, open.channel_number())
-                            : info.status();
+  const Result<broker::OpenedProducer> opened = context_->broker->OpenProducer(FromProto(open));
+  if (!opened.ok()) context_->health->NoteError(opened.status());
   MutexLock lock(mu_);
   opening_ = false;
-  if (status.ok()) {
+  if (finished_) return;  // cancelled meanwhile; the session goes with `opened`
+  if (opened.ok()) {
     opened_ = true;
     channel_ = open.channel();
-    channel_number_ = info->number;
-    next_.mutable_opened()->set_channel_number(info->number);
-    next_.mutable_opened()->set_next_id(info->next_id);
+    channel_number_ = opened->channel_number;
+    session_ = opened->session;
+    v1::ProduceOpened* answer = next_.mutable_opened();
+    answer->set_channel_number(opened->channel_number);
+    answer->set_next_id(opened->next_id);
+    answer->set_last_sequence(opened->last_sequence);
+    answer->set_store_id(context_->broker->store_id());
     has_next_ = true;
   } else {
-    EndLocked(status);
+    EndLocked(opened.status());
   }
   ContinueLocked();
+}
+
+// A read fails alike when the client half-closes and when it is gone, and OnCancel may come later. But
+// a write fails for sure on a stream that is gone: an empty response tells the two apart, before
+// anything is released.
+void ProduceStream::EndInPeaceLocked() {
+  if (!opened_) return FinishLocked(Status());
+  if (!half_closed_) {
+    half_closed_ = true;  // or OnWriteDone ends the stream
+    response_ = ToByteBuffer(v1::ProduceResponse());
+    writing_ = true;
+    StartWrite(&response_);
+    return;
+  }
+  closing_ = context_->admin.Submit(
+      [self = shared_from_this(), session = session_] { self->Close(session); });
+  if (!closing_) FinishLocked(Draining());
+}
+
+void ProduceStream::Close(const std::shared_ptr<broker::ProducerSession>& session) {
+  const Status status = context_->broker->CloseProducer(session);
+  if (!status.ok()) context_->health->NoteError(status);
+  MutexLock lock(mu_);
+  closing_ = false;
+  // Also while draining: it is closed, and saying otherwise would make the client come back.
+  if (!finished_) FinishLocked(status);
 }
 
 bool ProduceStream::TakeBatchLocked(const v1::ProduceRequest& request,
@@ -113,22 +148,18 @@ bool ProduceStream::TakeBatchLocked(const v1::ProduceRequest& request,
     status = Status(Reason::INVALID_ARGUMENT, "this Produce stream is open already");
   } else if (!batch.has_value()) {
     status = Status(Reason::INVALID_ARGUMENT, "a request of an open Produce stream has a batch");
-  } else if (request.sequence() != 0 || request.expected_next_id() != 0) {
-    status = Status(Reason::NOT_SUPPORTED,
-                    "this version has no sequences and no expected ids yet: leave sequence and "
-                    "expected_next_id unset");
   }
   if (!status.ok()) {
     EndLocked(status);
     return false;
   }
-  waiting_ = std::move(batch);
+  waiting_ = Waiting{std::move(*batch), request.sequence(), request.expected_next_id()};
   return true;
 }
 
 bool ProduceStream::WindowOpenLocked() const {
   return in_flight_bytes_ == 0 ||
-         in_flight_bytes_ + waiting_->size() <= context_->config.server.max_pending;
+         in_flight_bytes_ + waiting_->batch.size() <= context_->config.server.max_pending;
 }
 
 bool ProduceStream::BeginSubmitLocked() {
@@ -139,7 +170,7 @@ bool ProduceStream::BeginSubmitLocked() {
     return false;
   }
   if (!WindowOpenLocked()) return false;  // the next result comes here again
-  wants_room_ = context_->broker->WakeWhenRoom(waiting_->size(), [weak = weak_from_this()] {
+  wants_room_ = context_->broker->WakeWhenRoom(waiting_->batch.size(), [weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self) return;
     {
@@ -151,7 +182,7 @@ bool ProduceStream::BeginSubmitLocked() {
   if (wants_room_) return false;
   submitting_ = true;
   slots_.emplace_back();
-  in_flight_bytes_ += waiting_->size();
+  in_flight_bytes_ += waiting_->batch.size();
   return true;
 }
 
@@ -166,8 +197,11 @@ void ProduceStream::Advance() {
       index = first_slot_ + slots_.size() - 1;
       request.channel = channel_;
       request.channel_number = channel_number_;
-      request.batch = *waiting_;
-      bytes = waiting_->size();
+      request.session = session_;
+      request.sequence = waiting_->sequence;
+      request.expected_next_id = waiting_->expected_next_id;
+      request.batch = waiting_->batch;
+      bytes = request.batch.size();
     }
     // Not under the lock: the result may come before the call returns. The order is kept all the
     // same, because nothing is read before this is done.
@@ -244,10 +278,11 @@ void ProduceStream::ContinueLocked() {
     writing_ = true;
     StartWrite(&response_);
   }
-  const bool idle = slots_.empty() && !opening_ && !waiting_ && !has_next_ && !writing_;
+  const bool idle =
+      slots_.empty() && !opening_ && !closing_ && !waiting_ && !has_next_ && !writing_;
   if (ending_ && !has_next_ && !writing_) return FinishLocked(*ending_);
   if (idle && draining_) return FinishLocked(Draining());
-  if (idle && reads_done_) return FinishLocked(Status());
+  if (idle && reads_done_) return EndInPeaceLocked();
   if (!reading_ && !reads_done_ && !refusing_ && !draining_ && !opening_ && !waiting_ &&
       slots_.size() + static_cast<size_t>(next_.results_size()) < kMaxSlots) {
     reading_ = true;
@@ -284,6 +319,12 @@ void ProduceStream::Drain() {
 }
 
 void ProduceStream::OnDone() {
+  std::shared_ptr<broker::ProducerSession> session;
+  {
+    MutexLock lock(mu_);
+    session = std::move(session_);
+  }
+  session.reset();
   context_->producers.Remove(this);
   const auto self = std::move(self_);  // may be the last one; nothing follows
 }

@@ -3,64 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <limits>
 #include <memory>
 
-#include "base/utf8.h"
 #include "storage/catalog.pb.h"
+#include "storage/catalog_keys.h"
 #include "storage/codec.h"
 #include "storage/rocks.h"
 
 namespace strata::storage {
 namespace {
-
-// On disk: never change, never reuse. 'D' (producers) and 'T' (schedules) are taken.
-enum RowKind : char {
-  kFormatRow = 'F',
-  kRunRow = 'R',
-  kCommitRow = 'G',
-  kMetaRow = 'M',
-  kChannelRow = 'C',
-  kPageRow = 'P',
-  kStratumRow = 'S',
-  kSubscriptionRow = 'U',
-};
-
-constexpr size_t kChannelKeyBytes = 1 + 8;
-constexpr size_t kPageKeyBytes = 1 + 8 + 8;
-constexpr size_t kStratumKeyBytes = 1 + 4;
-
-std::array<char, kChannelKeyBytes> ChannelKey(RowKind kind, ChannelNumber channel) {
-  std::array<char, kChannelKeyBytes> key;
-  key[0] = kind;
-  PutBigEndian64(&key[1], channel);
-  return key;
-}
-
-std::array<char, kPageKeyBytes> PageKey(ChannelNumber channel, MessageId first) {
-  std::array<char, kPageKeyBytes> key;
-  key[0] = kPageRow;
-  PutBigEndian64(&key[1], channel);
-  PutBigEndian64(&key[9], static_cast<uint64_t>(first));
-  return key;
-}
-
-std::array<char, kStratumKeyBytes> StratumKey(uint32_t number) {
-  std::array<char, kStratumKeyBytes> key;
-  key[0] = kStratumRow;
-  PutBigEndian32(&key[1], number);
-  return key;
-}
-
-std::string SubscriptionKey(ChannelNumber channel, std::string_view name) {
-  const auto prefix = ChannelKey(kSubscriptionRow, channel);
-  return std::string(prefix.data(), prefix.size()).append(name);
-}
-
-template <size_t N>
-std::string_view AsView(const std::array<char, N>& key) {
-  return {key.data(), key.size()};
-}
 
 template <typename Row>
 bool Parse(std::string_view value, Row* row) {
@@ -85,10 +37,10 @@ const char* ParseRetention(const catalog::ChannelRow& row, RetentionOverrides* r
   return nullptr;
 }
 
-const char* ParseRun(std::string_view value, Catalog* catalog) {
+const char* ParseRun(std::string_view key, std::string_view value, Catalog* catalog) {
   catalog::RunRow row;
-  if (!Parse(value, &row) || row.state() == catalog::RunRow::STATE_UNSET || row.sync_policy() < 1 ||
-      row.sync_policy() > 3) {
+  if (key.size() != 1 || !Parse(value, &row) || row.state() == catalog::RunRow::STATE_UNSET ||
+      row.sync_policy() < 1 || row.sync_policy() > 3) {
     return "not a run row";
   }
   catalog->run = RunRecord{row.boot_id(), static_cast<SyncPolicy>(row.sync_policy()),
@@ -105,6 +57,7 @@ const char* ParseChannel(std::string_view key, std::string_view value, Catalog* 
   channel.options.first_id = row.first_id();
   channel.created_at = row.created_at();
   channel.next_id = row.next_id();
+  channel.last_append_time = row.last_append_time();
   channel.truncated_through = row.truncated_through();
   channel.truncated_at = row.truncated_at();
   for (const catalog::LostIds& lost : row.lost()) {
@@ -117,6 +70,14 @@ const char* ParseChannel(std::string_view key, std::string_view value, Catalog* 
     return "a channel row with impossible values";
   }
   if (const char* wrong = ParseRetention(row, &channel.options.retention)) return wrong;
+  channel.exclusive_term = row.exclusive_term();
+  channel.exclusive_holder = row.exclusive_holder();
+  channel.next_producer = std::max<uint64_t>(row.next_producer(), 1);
+  const bool held = !channel.exclusive_holder.empty();
+  if (channel.exclusive_term < 0 ||
+      (held && (channel.exclusive_term == 0 || !IsValidName(channel.exclusive_holder)))) {
+    return "a channel row with an impossible exclusive producer";
+  }
   catalog->channels.push_back(std::move(channel));
   return nullptr;
 }
@@ -165,12 +126,79 @@ const char* ParseSubscription(std::string_view key, std::string_view value, Cata
   subscription.cursor = row.cursor();
   subscription.created_at = row.created_at();
   subscription.active_at = row.active_at();
+  subscription.seeks = row.seeks();
   if (!IsValidName(subscription.name)) return "a subscription row with an impossible name";
   catalog->subscriptions.push_back(std::move(subscription));
   return nullptr;
 }
 
-const char* ParseRow(std::string_view key, std::string_view value, Catalog* catalog) {
+const char* ParseProducer(std::string_view key, std::string_view value, Catalog* catalog) {
+  catalog::ProducerRow row;
+  if (!Parse(value, &row)) return "not a producer row";
+  ProducerRecord producer;
+  producer.channel = GetBigEndian64(&key[1]);
+  producer.number = GetBigEndian64(&key[9]);
+  producer.name = row.name();
+  producer.term = row.term();
+  producer.created_at = row.created_at();
+  producer.opened_at = row.opened_at();
+  if (producer.channel == 0 || producer.number == 0 || !IsValidName(producer.name) ||
+      producer.term < 0) {
+    return "a producer row with impossible values";
+  }
+  catalog->producers.push_back({std::move(producer), {}});
+  return nullptr;
+}
+
+// Its producer's row comes before it, and that channel's row before both: 'C' sorts before 'D'.
+const char* ParseResult(std::string_view key, std::string_view value, Catalog* catalog) {
+  catalog::ProducerResultRow row;
+  if (!Parse(value, &row)) return "not a producer's result row";
+  const ProducerResult result{row.sequence(), row.first_id(), row.count(), row.append_time(),
+                              row.content()};
+  if (result.sequence == 0 || key.back() != SlotOf(result.sequence) || result.count == 0 ||
+      result.count > kMaxBatchMessages || result.first_id < 1 ||
+      result.first_id > std::numeric_limits<MessageId>::max() - result.count) {
+    return "a producer's result row with impossible values";
+  }
+  const ChannelNumber channel = GetBigEndian64(&key[1]);
+  const uint64_t number = GetBigEndian64(&key[9]);
+  if (!catalog->producers.empty()) {
+    RecoveredProducer& newest = catalog->producers.back();
+    if (newest.record.channel == channel && newest.record.number == number) {
+      newest.results.push_back(result);
+      return nullptr;
+    }
+  }
+  // Rows of one kind are in the order of their channels.
+  const auto at = std::lower_bound(
+      catalog->channels.begin(), catalog->channels.end(), channel,
+      [](const ChannelRecord& each, ChannelNumber number) { return each.number < number; });
+  if (at != catalog->channels.end() && at->number == channel)
+    return "a result row of a producer without a row of its own";
+  ++catalog->orphan_results;
+  return nullptr;
+}
+
+// Adds the keys in the database that begin with `prefix`.
+Status AddKeys(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family, std::string_view prefix,
+               std::vector<std::string>* keys) {
+  std::string behind(prefix);  // the first key behind them; a prefix begins with a letter
+  while (behind.back() == '\xff') behind.pop_back();
+  ++behind.back();
+  const rocksdb::Slice lower = SliceOf(prefix);
+  const rocksdb::Slice upper(behind);
+  rocksdb::ReadOptions options;
+  options.iterate_lower_bound = &lower;
+  options.iterate_upper_bound = &upper;
+  const std::unique_ptr<rocksdb::Iterator> row(db->NewIterator(options, family));
+  for (row->SeekToFirst(); row->Valid(); row->Next()) keys->push_back(row->key().ToString());
+  return FromRocks(row->status(), "reading the catalog");
+}
+
+}  // namespace
+
+const char* ParseCatalogRow(std::string_view key, std::string_view value, Catalog* catalog) {
   switch (key.empty() ? '\0' : key.front()) {
     case kFormatRow: {
       catalog::FormatRow row;
@@ -179,14 +207,15 @@ const char* ParseRow(std::string_view key, std::string_view value, Catalog* cata
       return nullptr;
     }
     case kRunRow:
-      return ParseRun(value, catalog);
+      return ParseRun(key, value, catalog);
     case kCommitRow:
-      if (value.size() != 8) return "not a commit number";
+      if (key.size() != 1 || value.size() != 8) return "not a commit number";
       catalog->commit_row = GetBigEndian64(value.data());
       return nullptr;
     case kMetaRow: {
       catalog::MetaRow row;
-      if (!Parse(value, &row) || row.next_channel() == 0) return "not a meta row";
+      if (key.size() != 1 || !Parse(value, &row) || row.next_channel() == 0)
+        return "not a meta row";
       catalog->next_channel = row.next_channel();
       return nullptr;
     }
@@ -198,13 +227,26 @@ const char* ParseRow(std::string_view key, std::string_view value, Catalog* cata
       return ParseStratum(key, value, catalog);
     case kSubscriptionRow:
       return ParseSubscription(key, value, catalog);
+    case kProducerRow:
+      if (key.size() == kProducerKeyBytes) return ParseProducer(key, value, catalog);
+      if (key.size() == kResultKeyBytes) return ParseResult(key, value, catalog);
+      return "not a producer row";
     default:
       ++catalog->unknown_rows;
       return nullptr;
   }
 }
 
-}  // namespace
+const Page* FindPage(const Catalog& catalog, ChannelNumber channel, MessageId id) {
+  const auto behind =
+      std::upper_bound(catalog.pages.begin(), catalog.pages.end(), std::pair(channel, id),
+                       [](const auto& at, const PageUpdate& each) {
+                         return at < std::pair(each.channel, each.page.first);
+                       });
+  if (behind == catalog.pages.begin()) return nullptr;
+  const PageUpdate& found = *std::prev(behind);
+  return found.channel == channel && id < found.page.next ? &found.page : nullptr;
+}
 
 uint64_t Catalog::RecoveredCommit() const {
   uint64_t commit = commit_row;
@@ -219,7 +261,7 @@ Result<Catalog> LoadCatalog(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family
   options.fill_cache = false;
   const std::unique_ptr<rocksdb::Iterator> row(db->NewIterator(options, family));
   for (row->SeekToFirst(); row->Valid(); row->Next()) {
-    const char* wrong = ParseRow(View(row->key()), View(row->value()), &catalog);
+    const char* wrong = ParseCatalogRow(View(row->key()), View(row->value()), &catalog);
     if (wrong != nullptr) bad_row("catalog row " + row->key().ToString(/*hex=*/true), wrong);
   }
   STRATA_RETURN_IF_ERROR(FromRocks(row->status(), "reading the catalog"));
@@ -229,142 +271,34 @@ Result<Catalog> LoadCatalog(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family
 std::optional<uint64_t> CommitOfRow(std::string_view key, std::string_view value) {
   Catalog catalog;
   if (key.empty() || (key.front() != kCommitRow && key.front() != kPageRow)) return std::nullopt;
-  if (ParseRow(key, value, &catalog) != nullptr) return std::nullopt;
+  if (ParseCatalogRow(key, value, &catalog) != nullptr) return std::nullopt;
   return catalog.RecoveredCommit();
 }
 
-Result<std::vector<std::string>> ListSubscriptions(rocksdb::DB* db,
-                                                   rocksdb::ColumnFamilyHandle* family,
-                                                   ChannelNumber channel) {
-  const auto first = ChannelKey(kSubscriptionRow, channel);
-  const auto last = ChannelKey(kSubscriptionRow, channel + 1);
-  const rocksdb::Slice lower(first.data(), first.size());
-  const rocksdb::Slice upper(last.data(), last.size());
-  rocksdb::ReadOptions options;
-  options.iterate_lower_bound = &lower;
-  options.iterate_upper_bound = &upper;
-  const std::unique_ptr<rocksdb::Iterator> row(db->NewIterator(options, family));
-  std::vector<std::string> names;
-  for (row->SeekToFirst(); row->Valid(); row->Next()) {
-    names.emplace_back(View(row->key()).substr(kChannelKeyBytes));
+std::vector<ProducerResult> NewestResults(std::vector<ProducerResult> results) {
+  std::sort(results.begin(), results.end(),
+            [](const auto& a, const auto& b) { return a.sequence < b.sequence; });
+  size_t first = results.empty() ? 0 : results.size() - 1;
+  while (first > 0 && results[first - 1].sequence + 1 == results[first].sequence) --first;
+  results.erase(results.begin(), results.begin() + static_cast<ptrdiff_t>(first));
+  return results;
+}
+
+Result<std::vector<std::string>> KeysOfChannel(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family,
+                                               ChannelNumber channel) {
+  std::vector<std::string> keys;
+  for (const RowKind kind : {kSubscriptionRow, kProducerRow}) {
+    STRATA_RETURN_IF_ERROR(AddKeys(db, family, AsView(ChannelKey(kind, channel)), &keys));
   }
-  STRATA_RETURN_IF_ERROR(FromRocks(row->status(), "reading the catalog"));
-  return names;
+  return keys;
 }
 
-void CatalogWriter::Put(rocksdb::WriteBatch* batch, std::string_view key, std::string_view value) {
-  // A WriteBatch fails only beyond its max_bytes, which Strata does not set.
-  batch->Put(family_, SliceOf(key), SliceOf(value)).PermitUncheckedError();
-}
-
-void CatalogWriter::Delete(rocksdb::WriteBatch* batch, std::string_view key) {
-  batch->Delete(family_, SliceOf(key)).PermitUncheckedError();
-}
-
-void CatalogWriter::PutFormat(rocksdb::WriteBatch* batch) {
-  catalog::FormatRow row;
-  row.set_format(kStoreFormat);
-  row.SerializeToString(&value_);
-  const char key = kFormatRow;
-  Put(batch, {&key, 1}, value_);
-}
-
-void CatalogWriter::PutRun(rocksdb::WriteBatch* batch, const RunRecord& run) {
-  catalog::RunRow row;
-  row.set_boot_id(run.boot_id);
-  row.set_sync_policy(static_cast<uint32_t>(run.sync));
-  row.set_state(run.clean ? catalog::RunRow::STATE_CLEAN : catalog::RunRow::STATE_RUNNING);
-  row.set_opened_at(run.opened_at);
-  row.SerializeToString(&value_);
-  const char key = kRunRow;
-  Put(batch, {&key, 1}, value_);
-}
-
-void CatalogWriter::PutCommit(rocksdb::WriteBatch* batch, uint64_t commit) {
-  std::array<char, 8> value;
-  PutBigEndian64(value.data(), commit);
-  const char key = kCommitRow;
-  Put(batch, {&key, 1}, AsView(value));
-}
-
-void CatalogWriter::PutNextChannel(rocksdb::WriteBatch* batch, ChannelNumber next_channel) {
-  catalog::MetaRow row;
-  row.set_next_channel(next_channel);
-  row.SerializeToString(&value_);
-  const char key = kMetaRow;
-  Put(batch, {&key, 1}, value_);
-}
-
-void CatalogWriter::PutChannel(rocksdb::WriteBatch* batch, const ChannelRecord& channel) {
-  catalog::ChannelRow row;
-  row.set_name(channel.name);
-  row.set_first_id(channel.options.first_id);
-  row.set_created_at(channel.created_at);
-  row.set_next_id(channel.next_id);
-  row.set_truncated_through(channel.truncated_through);
-  row.set_truncated_at(channel.truncated_at);
-  for (const Gap& gap : channel.lost) {
-    catalog::LostIds* lost = row.add_lost();
-    lost->set_first(gap.first);
-    lost->set_last(gap.last);
-  }
-  const RetentionOverrides& retention = channel.options.retention;
-  if (retention.policy) row.set_retention_policy(static_cast<uint32_t>(*retention.policy));
-  if (retention.retention_time) row.set_retention_time(*retention.retention_time);
-  if (retention.retention_size) row.set_retention_size(*retention.retention_size);
-  if (retention.max_messages) row.set_max_messages(*retention.max_messages);
-  row.SerializeToString(&value_);
-  Put(batch, AsView(ChannelKey(kChannelRow, channel.number)), value_);
-}
-
-void CatalogWriter::DeleteChannel(rocksdb::WriteBatch* batch, ChannelNumber channel) {
-  Delete(batch, AsView(ChannelKey(kChannelRow, channel)));
-}
-
-void CatalogWriter::PutPage(rocksdb::WriteBatch* batch, ChannelNumber channel, const Page& page) {
-  catalog::PageRow row;
-  row.set_next_id(page.next);
-  row.set_bytes(page.bytes);
-  row.set_batches(page.batches);
-  row.set_first_append_time(page.first_time);
-  row.set_last_append_time(page.last_time);
-  row.set_stratum(page.stratum);
-  row.set_commit(page.commit);
-  row.SerializeToString(&value_);
-  Put(batch, AsView(PageKey(channel, page.first)), value_);
-}
-
-void CatalogWriter::DeletePage(rocksdb::WriteBatch* batch, ChannelNumber channel, MessageId first) {
-  Delete(batch, AsView(PageKey(channel, first)));
-}
-
-void CatalogWriter::PutStratum(rocksdb::WriteBatch* batch, const StratumRecord& stratum) {
-  catalog::StratumRow row;
-  row.set_created_at(stratum.created_at);
-  row.set_sealed_at(stratum.sealed_at);
-  // A row with other text could not be read back.
-  row.set_quarantined(ToValidUtf8(stratum.quarantined));
-  row.SerializeToString(&value_);
-  Put(batch, AsView(StratumKey(stratum.number)), value_);
-}
-
-void CatalogWriter::DeleteStratum(rocksdb::WriteBatch* batch, uint32_t number) {
-  Delete(batch, AsView(StratumKey(number)));
-}
-
-void CatalogWriter::PutSubscription(rocksdb::WriteBatch* batch,
-                                    const SubscriptionRecord& subscription) {
-  catalog::SubscriptionRow row;
-  row.set_cursor(subscription.cursor);
-  row.set_created_at(subscription.created_at);
-  row.set_active_at(subscription.active_at);
-  row.SerializeToString(&value_);
-  Put(batch, SubscriptionKey(subscription.channel, subscription.name), value_);
-}
-
-void CatalogWriter::DeleteSubscription(rocksdb::WriteBatch* batch, ChannelNumber channel,
-                                       std::string_view name) {
-  Delete(batch, SubscriptionKey(channel, name));
+Result<std::vector<std::string>> KeysOfProducer(rocksdb::DB* db,
+                                                rocksdb::ColumnFamilyHandle* family,
+                                                ChannelNumber channel, uint64_t number) {
+  std::vector<std::string> keys;
+  STRATA_RETURN_IF_ERROR(AddKeys(db, family, AsView(ProducerKey(channel, number)), &keys));
+  return keys;
 }
 
 }  // namespace strata::storage

@@ -11,7 +11,9 @@
 //   'P' channel first_id       a page
 //   'S' stratum                a stratum
 //   'U' channel name           a subscription
-//   'D', 'T'                   kept for producers and schedules
+//   'D' channel number         a producer
+//   'D' channel number slot    the result of one of its batches; slot is one byte: sequence % kProducerWindow
+//   'T'                        kept for schedules
 #pragma once
 
 #include <rocksdb/db.h>
@@ -30,7 +32,7 @@
 namespace strata::storage {
 
 // Of the bytes on disk as a whole: raised when older code could no longer read them.
-inline constexpr uint32_t kStoreFormat = 1;
+inline constexpr uint32_t kStoreFormat = 2;
 
 struct StratumRecord {
   uint32_t number = 0;
@@ -56,12 +58,21 @@ struct Catalog {
   std::vector<PageUpdate> pages;
   std::vector<StratumRecord> strata;
   std::vector<SubscriptionRecord> subscriptions;
+  std::vector<RecoveredProducer> producers;  // the results in the order of their slots
   uint64_t unknown_rows = 0;
+  uint64_t orphan_results =
+      0;  // of producers that are not there, in channels that are not there either
 
   // The number of the last group in the database. A group with batches leaves it in its page rows, one with catalog
   // changes in 'G': whatever removes a page row writes 'G', so the largest is always there.
   uint64_t RecoveredCommit() const;
 };
+
+// The page with this id inside; null if there is none. REQUIRES: pages in the order of their keys.
+const Page* FindPage(const Catalog& catalog, ChannelNumber channel, MessageId id);
+
+// Adds a row to *catalog; nullptr, or what is wrong with it, and it is left out. REQUIRES: in the order of their keys.
+const char* ParseCatalogRow(std::string_view key, std::string_view value, Catalog* catalog);
 
 // Called for each row that cannot be read: where ("catalog row 43000000..."), what.
 using BadRow = std::function<void(std::string where, std::string what)>;
@@ -73,10 +84,15 @@ Result<Catalog> LoadCatalog(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family
 // The group that wrote this row, if rows of its kind say so.
 std::optional<uint64_t> CommitOfRow(std::string_view key, std::string_view value);
 
-// Names of the subscriptions that `channel` has in the database.
-Result<std::vector<std::string>> ListSubscriptions(rocksdb::DB* db,
-                                                   rocksdb::ColumnFamilyHandle* family,
-                                                   ChannelNumber channel);
+// The newest results of a producer, ascending and without holes, of those that its rows hold.
+std::vector<ProducerResult> NewestResults(std::vector<ProducerResult> results);
+
+// Keys in the database: those of the subscriptions and producers of `channel`, and of one producer and its results.
+Result<std::vector<std::string>> KeysOfChannel(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family,
+                                               ChannelNumber channel);
+Result<std::vector<std::string>> KeysOfProducer(rocksdb::DB* db,
+                                                rocksdb::ColumnFamilyHandle* family,
+                                                ChannelNumber channel, uint64_t number);
 
 // Puts rows into a WriteBatch. Keeps its buffers: one per writing thread.
 class CatalogWriter {
@@ -95,10 +111,15 @@ class CatalogWriter {
   void DeleteStratum(rocksdb::WriteBatch* batch, uint32_t number);
   void PutSubscription(rocksdb::WriteBatch* batch, const SubscriptionRecord& subscription);
   void DeleteSubscription(rocksdb::WriteBatch* batch, ChannelNumber channel, std::string_view name);
+  void PutProducer(rocksdb::WriteBatch* batch, const ProducerRecord& producer);
+  void DeleteProducer(rocksdb::WriteBatch* batch, ChannelNumber channel, uint64_t number);
+  // Of a batch of a named producer.
+  void PutResult(rocksdb::WriteBatch* batch, const BatchRecord& stored);
+  void DeleteResult(rocksdb::WriteBatch* batch, const BatchRecord& stored);
+  void Delete(rocksdb::WriteBatch* batch, std::string_view key);
 
  private:
   void Put(rocksdb::WriteBatch* batch, std::string_view key, std::string_view value);
-  void Delete(rocksdb::WriteBatch* batch, std::string_view key);
 
   rocksdb::ColumnFamilyHandle* const family_;
   std::string value_;

@@ -142,8 +142,10 @@ Result<DirectoryState> InspectDirectory(rocksdb::FileSystem& fs, const std::stri
     STRATA_ASSIGN_OR_RETURN(*identity, ParseIdentity(file, text));
     if (identity->format > kStoreFormat) {
       return Status(Reason::FORMAT_TOO_NEW,
-                    fmt::format("{}: the store has format {}, this version knows formats up to {}",
-                                file, identity->format, kStoreFormat));
+                    fmt::format("{}: the store has format {}, this version knows formats up to {}: "
+                                "use the version that wrote it. If none did, the file is damaged: "
+                                "`strata repair {}` goes by the rest of the store",
+                                file, identity->format, kStoreFormat, path));
     }
     return DirectoryState::kStore;
   }
@@ -153,10 +155,13 @@ Result<DirectoryState> InspectDirectory(rocksdb::FileSystem& fs, const std::stri
                 path + " is not a Strata store: " + Describe(fs, path, names));
 }
 
+std::string IdentityText(const Identity& identity) {
+  return fmt::format("{}\nformat {}\nid {}\nstate {}\n", kMagic, identity.format, identity.id,
+                     identity.ready ? "ready" : "creating");
+}
+
 Status WriteIdentity(rocksdb::FileSystem& fs, const std::string& path, const Identity& identity) {
-  return ReplaceFile(fs, path, kIdentityFile,
-                     fmt::format("{}\nformat {}\nid {}\nstate {}\n", kMagic, identity.format,
-                                 identity.id, identity.ready ? "ready" : "creating"));
+  return ReplaceFile(fs, path, kIdentityFile, IdentityText(identity));
 }
 
 std::string NewStoreId() {

@@ -39,6 +39,9 @@ enum class DirectoryState {
 Result<DirectoryState> InspectDirectory(rocksdb::FileSystem& fs, const std::string& path,
                                         Identity* identity);
 
+// What WriteIdentity() writes.
+std::string IdentityText(const Identity& identity);
+
 // Replaces the identity file, durably.
 Status WriteIdentity(rocksdb::FileSystem& fs, const std::string& path, const Identity& identity);
 

@@ -23,8 +23,11 @@ Result<std::vector<std::string>> ListDirectory(rocksdb::FileSystem& fs, const st
   return names;
 }
 
-bool FileExists(rocksdb::FileSystem& fs, const std::string& path) {
-  return fs.FileExists(path, IOOptions(), nullptr).ok();
+Result<bool> FileExists(rocksdb::FileSystem& fs, const std::string& path) {
+  const IOStatus status = fs.FileExists(path, IOOptions(), nullptr);
+  if (status.IsNotFound() || status.IsPathNotFound()) return false;
+  STRATA_RETURN_IF_ERROR(FromRocks(status, "looking for " + path));
+  return true;
 }
 
 bool IsDirectory(rocksdb::FileSystem& fs, const std::string& path) {

@@ -16,7 +16,8 @@ namespace strata::storage {
 Result<std::vector<std::string>> ListDirectory(rocksdb::FileSystem& fs, const std::string& path,
                                                bool* exists);
 
-bool FileExists(rocksdb::FileSystem& fs, const std::string& path);
+// An error if the disk does not say. Who took that for "no" would write a new file over the one that is there.
+Result<bool> FileExists(rocksdb::FileSystem& fs, const std::string& path);
 bool IsDirectory(rocksdb::FileSystem& fs, const std::string& path);
 
 Result<std::string> ReadFile(rocksdb::FileSystem& fs, const std::string& path);

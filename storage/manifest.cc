@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "storage/files.h"
+#include "storage/salvage.h"
 
 namespace strata::storage {
 namespace {
@@ -84,6 +85,19 @@ Status CutFile(rocksdb::FileSystem& fs, const std::string& path, uint64_t size) 
 
 }  // namespace
 
+Status CheckCurrent(rocksdb::FileSystem& fs, const std::string& db_path) {
+  const std::string path = db_path + "/CURRENT";
+  STRATA_ASSIGN_OR_RETURN(const bool exists, FileExists(fs, path));
+  if (!exists) return Status(Reason::CORRUPTION, path + " is missing");
+  STRATA_ASSIGN_OR_RETURN(const std::string text, ReadFile(fs, path));
+  const std::string name = text.substr(0, text.find('\n'));
+  if (name.starts_with("MANIFEST-") && name + "\n" == text) {
+    STRATA_ASSIGN_OR_RETURN(const bool there, FileExists(fs, db_path + "/" + name));
+    if (there) return Status::Ok();
+  }
+  return Status(Reason::CORRUPTION, path + " names no MANIFEST that is there");
+}
+
 Result<std::optional<uint64_t>> CutTornManifest(const StoreOptions& options,
                                                 const std::shared_ptr<rocksdb::FileSystem>& fs,
                                                 const std::shared_ptr<const FailLatch>& latch,
@@ -93,6 +107,9 @@ Result<std::optional<uint64_t>> CutTornManifest(const StoreOptions& options,
   const std::string path = db_path + "/" + name;
   STRATA_ASSIGN_OR_RETURN(const std::string contents, ReadFile(*fs, path));
 
+  // Rot, in an edit on which something may have been built, is not what a power cut leaves.
+  const LogInfo log = ReadLog(contents, [](std::string_view) {});
+  if (log.damage.empty() || !log.damage.back().torn) return std::optional<uint64_t>();
   // Holes begin where sectors do, so the longest readable part that ends with a sector has all edits but the torn one.
   const uint64_t size = contents.size();
   const uint64_t least = size > kMaxTornBytes ? size - kMaxTornBytes : 0;

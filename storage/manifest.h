@@ -16,6 +16,9 @@
 
 namespace strata::storage {
 
+// CORRUPTION if CURRENT names no MANIFEST that is there: RocksDB would call that an error of the disk.
+Status CheckCurrent(rocksdb::FileSystem& fs, const std::string& db_path);
+
 // REQUIRES: RocksDB calls the MANIFEST of `db_path` corrupt. Makes it readable if that is because of
 // its last edit, and says how many bytes were cut off; none, and nothing is changed, if it is not. `fs`
 // is the latched file system. Should the edit have been a finished one after all, rotten since, then

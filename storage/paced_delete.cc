@@ -18,7 +18,7 @@ class PacedFileSystem final : public rocksdb::FileSystemWrapper {
 
   rocksdb::IOStatus DeleteFile(const std::string& path, const rocksdb::IOOptions& options,
                                rocksdb::IODebugContext* dbg) override {
-    if (path.ends_with(".sst")) deleter_->Shrink(*scratch_, path);
+    if (path.ends_with(".sst") || path.ends_with(".body")) deleter_->Shrink(*scratch_, path);
     return target()->DeleteFile(path, options, dbg);
   }
 

@@ -58,7 +58,7 @@ class PacedDeleter {
   Clock::Duration free_at_ STRATA_GUARDED_BY(mu_){0};
 };
 
-// `base`, with Shrink() through `scratch` in front of the deletion of a table file.
+// `base`, with Shrink() through `scratch` in front of the deletion of a table or body file.
 std::shared_ptr<rocksdb::FileSystem> NewPacedFileSystem(
     std::shared_ptr<rocksdb::FileSystem> base, std::shared_ptr<rocksdb::FileSystem> scratch,
     PacedDeleter* deleter);

@@ -1,6 +1,7 @@
 #include "storage/page_reader.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -37,6 +38,24 @@ std::optional<MessageId> NearestReadable(MessageId from, MessageId limit, Works&
   }
 }
 
+MessageId RowId(std::string_view key) {
+  ChannelNumber channel = 0;
+  MessageId id = 0;
+  DecodeMessageKey(key, &channel, &id);
+  return id;
+}
+
+// The table file that RocksDB's words are about: 43 of "... in /data/db/000043.sst offset 0 size 64648".
+std::optional<uint64_t> DamagedFile(const rocksdb::Status& status) {
+  const std::string text = status.ToString();
+  const size_t end = text.rfind(".sst");
+  if (end == std::string::npos) return std::nullopt;
+  size_t begin = end;
+  while (begin > 0 && text[begin - 1] >= '0' && text[begin - 1] <= '9') --begin;
+  if (begin == end) return std::nullopt;
+  return std::strtoull(text.c_str() + begin, nullptr, 10);
+}
+
 }  // namespace
 
 PageReader::PageReader(rocksdb::DB* db, StratumRef stratum, ChannelNumber channel, const Page& page,
@@ -63,6 +82,11 @@ void PageReader::Renew() {
   options.iterate_upper_bound = &upper_;
   options.fill_cache = false;
   options.verify_checksums = true;
+  if (!passed_.empty()) {
+    options.table_filter = [passed = passed_](const rocksdb::TableProperties& table) {
+      return !passed.contains(table.orig_file_number);
+    };
+  }
   row_.reset(db_->NewIterator(options, stratum_->handle));
 }
 
@@ -103,6 +127,11 @@ Status PageReader::SeekRowBefore(MessageId id) {
 
 Result<bool> PageReader::Seek(MessageId id, BatchView* batch) {
   if (!row_) return false;
+  if (until_ != 0) {
+    until_ = 0;
+    passed_.clear();
+    Renew();
+  }
   positioned_ = true;
   next_ = std::max(id, page_.first);
   ended_ = next_ >= page_.next;
@@ -124,6 +153,14 @@ Result<bool> PageReader::Seek(MessageId id, BatchView* batch) {
   return Take(batch);
 }
 
+Result<Buffer> PageReader::Body(const BatchView& batch) const {
+  if (!batch.elsewhere) return Buffer(std::string(batch.body));
+  if (batch.elsewhere->stratum != stratum_->number) {
+    return Status(Reason::CORRUPTION, "its body is said to be in another stratum");
+  }
+  return stratum_->bodies->Read(*batch.elsewhere);
+}
+
 Result<bool> PageReader::Next(BatchView* batch) {
   if (!row_ || ended_) return false;
   if (!positioned_) return Seek(page_.first, batch);
@@ -133,6 +170,11 @@ Result<bool> PageReader::Next(BatchView* batch) {
 
 Result<bool> PageReader::Take(BatchView* batch) {
   while (!ended_) {
+    if (until_ != 0 && row_->status().ok() &&
+        (!row_->Valid() || RowId(View(row_->key())) >= until_)) {
+      GoOnWithAll();
+      continue;
+    }
     if (row_->Valid()) {
       const char* wrong = DecodeBatch(View(row_->key()), View(row_->value()), batch);
       if (wrong == nullptr) {
@@ -157,16 +199,55 @@ Result<bool> PageReader::Take(BatchView* batch) {
 
 Status PageReader::PassDamagedBlock() {
   on_damage_(next_, row_->status().ToString());
+  const std::optional<uint64_t> damaged = DamagedFile(row_->status());
+  const MessageId limit = until_ != 0 ? until_ : page_.next;
   const auto readable =
-      NearestReadable(next_, page_.next, [this](MessageId id) { return SeekWorks(id); });
+      NearestReadable(next_, limit, [this](MessageId id) { return SeekWorks(id); });
   STRATA_RETURN_IF_ERROR(ReadError());
-  if (!readable || *readable >= page_.next) {
-    ended_ = true;
+  if (damaged && passed_.insert(*damaged).second) {
+    GoOnWithoutDamaged(until_ != 0 ? until_ : readable.value_or(page_.next));
+    return ReadError();
+  }
+  if (!readable || *readable >= limit) {
+    if (until_ != 0) {
+      GoOnWithAll();
+    } else {
+      ended_ = true;
+    }
     return Status::Ok();
   }
   next_ = *readable;
   SeekWorks(next_);
   return Status::Ok();
+}
+
+void PageReader::GoOnWithoutDamaged(MessageId until) {
+  until_ = until;
+  Renew();
+  const MessageKey key = EncodeMessageKey(channel_, next_);
+  const rocksdb::Slice at(key.data(), key.size());
+  // A batch that begins before, if reading starts inside it.
+  row_->SeekForPrev(at);
+  BatchView before;
+  if (row_->Valid() && DecodeBatch(View(row_->key()), View(row_->value()), &before) == nullptr &&
+      before.next_id() > next_) {
+    return;
+  }
+  if (!row_->status().ok()) Renew();
+  row_->Seek(at);
+}
+
+void PageReader::GoOnWithAll() {
+  const MessageId from = std::max(next_, until_);
+  until_ = 0;
+  passed_.clear();
+  Renew();
+  next_ = from;
+  if (from >= page_.next) {
+    ended_ = true;
+    return;
+  }
+  SeekWorks(from);
 }
 
 }  // namespace strata::storage

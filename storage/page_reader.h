@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/status.h"
@@ -34,12 +35,17 @@ class PageReader {
   Result<bool> Seek(MessageId id, BatchView* batch);
   // The next good batch; the page's first one if there was no Seek().
   Result<bool> Next(BatchView* batch);
+  // Its body, as a copy. CORRUPTION if it lies elsewhere and is damaged; otherwise an error is one of reading.
+  Result<Buffer> Body(const BatchView& batch) const;
   // The stored row of the batch that was returned last, valid until the next call.
   rocksdb::Slice key() const { return row_->key(); }
   rocksdb::Slice value() const { return row_->value(); }
 
  private:
   void Renew();
+  // Goes on without the table files in passed_, up to the id from which all of them can be read again.
+  void GoOnWithoutDamaged(MessageId until);
+  void GoOnWithAll();
   // Takes the row under the iterator, or passes over damage until there is one to take.
   Result<bool> Take(BatchView* batch);
   // Puts the iterator on the first row behind a damaged block, or ends.
@@ -62,6 +68,9 @@ class PageReader {
   MessageId next_ = 0;  // everything below is taken or passed over
   bool positioned_ = false;
   bool ended_ = false;
+  // A damaged block hides what other files of the stratum hold of the same channel: they are read without its file.
+  std::set<uint64_t> passed_;  // numbers of table files that row_ leaves out
+  MessageId until_ = 0;        // up to here; 0: row_ leaves nothing out
 };
 
 }  // namespace strata::storage

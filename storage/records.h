@@ -50,9 +50,13 @@ struct ChannelRecord {
   ChannelOptions options;
   TimeMicros created_at = 0;
   MessageId next_id = kFirstMessageId;  // ids go on here unless a page is newer
-  MessageId truncated_through = 0;      // the truncation mark, inclusive; 0 is none
-  TimeMicros truncated_at = 0;          // when the mark was last moved
-  std::vector<Gap> lost;                // LOST holes, ascending
+  TimeMicros last_append_time = 0;  // and append times; 0: a page tells, or nothing was appended
+  MessageId truncated_through = 0;  // the truncation mark, inclusive; 0 is none
+  TimeMicros truncated_at = 0;      // when the mark was last moved
+  std::vector<Gap> lost;            // LOST holes, ascending
+  int64_t exclusive_term = 0;       // the highest ever: lower terms are fenced for good; 0 is none
+  std::string exclusive_holder;     // the producer that is the only writer; empty: none is
+  uint64_t next_producer = 1;       // number of the next producer that is new to the channel
 
   friend bool operator==(const ChannelRecord&, const ChannelRecord&) = default;
 };
@@ -64,8 +68,32 @@ struct SubscriptionRecord {
   MessageId cursor = kFirstMessageId;
   TimeMicros created_at = 0;
   TimeMicros active_at = 0;  // last attached, acknowledged or sought
+  uint64_t seeks = 0;        // so often was the cursor moved by a seek
 
   friend bool operator==(const SubscriptionRecord&, const SubscriptionRecord&) = default;
+};
+
+// A named producer's row. Its results are in rows of their own, written with their batches.
+struct ProducerRecord {
+  ChannelNumber channel = 0;
+  uint64_t number = 0;  // in its channel, from 1, never reused
+  std::string name;
+  int64_t term = 0;
+  TimeMicros created_at = 0;
+  TimeMicros opened_at = 0;  // last opened with a term of its own, or created
+
+  friend bool operator==(const ProducerRecord&, const ProducerRecord&) = default;
+};
+
+// What became of one batch of a named producer. The last kProducerWindow are kept.
+struct ProducerResult {
+  uint64_t sequence = 0;
+  MessageId first_id = 0;
+  uint32_t count = 0;
+  TimeMicros append_time = 0;
+  uint64_t content = 0;  // ContentHash of its bytes: the same sequence with others is refused
+
+  friend bool operator==(const ProducerResult&, const ProducerResult&) = default;
 };
 
 // A batch to store, ids and time assigned.
@@ -74,15 +102,18 @@ struct BatchRecord {
   MessageId first_id = 0;
   uint32_t count = 0;
   TimeMicros append_time = 0;
-  uint64_t producer = 0;  // 0: a plain append
+  uint64_t producer = 0;  // ProducerRecord::number; 0: a plain append
   uint64_t sequence = 0;
   Buffer bytes;  // a strata.v1.MessageBatch, stored as it is
+  // ContentHash of the bytes, which the stored checksum covers instead of them: so it is computed by whoever received
+  // them, while the processor still has them at hand, and not by the one thread that writes. 0: computed there.
+  uint64_t content = 0;
 };
 
 struct PutChannel {
   ChannelRecord channel;
 };
-struct DropChannel {  // its row, pages and subscriptions
+struct DropChannel {  // its row, pages, subscriptions and producers
   ChannelNumber channel = 0;
 };
 struct PutSubscription {
@@ -91,6 +122,13 @@ struct PutSubscription {
 struct DropSubscription {
   ChannelNumber channel = 0;
   std::string name;
+};
+struct PutProducer {
+  ProducerRecord producer;
+};
+struct DropProducer {  // its row and its results
+  ChannelNumber channel = 0;
+  uint64_t number = 0;
 };
 // Pages of which every id is at or below `through`: their rows go. The pages themselves stay readable
 // until LogStore::ForgetPages, which follows once this is durable.
@@ -119,11 +157,12 @@ struct QuarantineStratum {
   std::string why;
 };
 
-using CatalogChange = std::variant<PutChannel, DropChannel, PutSubscription, DropSubscription,
-                                   TrimPages, SealStratum, MovePages, QuarantineStratum>;
+using CatalogChange =
+    std::variant<PutChannel, DropChannel, PutSubscription, DropSubscription, PutProducer,
+                 DropProducer, TrimPages, SealStratum, MovePages, QuarantineStratum>;
 
 // What one WriteBatch carries: all of it is stored, or none. Changes are applied in order, after
-// the batches.
+// the batches; a batch with a producer brings its ProducerResult, in the slot of its sequence.
 struct WriteGroup {
   uint64_t commit = 0;  // the previous group's + 1
   std::vector<BatchRecord> batches;
@@ -153,6 +192,14 @@ struct RecoveredChannel {
   TimeMicros last_append_time = 0;
 };
 
+// A producer as found when the store was opened: the newest results, ascending, without holes.
+struct RecoveredProducer {
+  ProducerRecord record;
+  std::vector<ProducerResult> results;
+
+  friend bool operator==(const RecoveredProducer&, const RecoveredProducer&) = default;
+};
+
 // What the broker starts from.
 struct Recovered {
   std::string store_id;  // 32 hex digits, given at creation
@@ -160,6 +207,7 @@ struct Recovered {
   ChannelNumber next_channel = 1;
   std::vector<RecoveredChannel> channels;
   std::vector<SubscriptionRecord> subscriptions;
+  std::vector<RecoveredProducer> producers;
 };
 
 struct StoreStats {

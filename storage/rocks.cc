@@ -14,6 +14,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "storage/crc32c.h"
+
 namespace strata::storage {
 namespace {
 
@@ -53,8 +55,12 @@ class LogAdapter final : public rocksdb::Logger {
 // A write that "succeeds" after a failed sync is what fail-stop exists to prevent.
 class Listener final : public rocksdb::EventListener {
  public:
-  explicit Listener(strata::Logger log) : log_(std::move(log)) {}
+  Listener(strata::Logger log, std::function<void()> before_flush)
+      : log_(std::move(log)), before_flush_(std::move(before_flush)) {}
 
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
+    if (before_flush_) before_flush_();
+  }
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
                             bool* auto_recovery) override {
     *auto_recovery = false;
@@ -65,6 +71,7 @@ class Listener final : public rocksdb::EventListener {
 
  private:
   const strata::Logger log_;
+  const std::function<void()> before_flush_;
 };
 
 // RocksDB waits a second after a failed flush before it looks again, and closing waits with it. After fail-stop there
@@ -110,11 +117,12 @@ rocksdb::CompressionType Compression(int type) {
   return type == 7 ? rocksdb::kZSTD : rocksdb::kNoCompression;
 }
 
-rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, rocksdb::Env* env) {
+rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, rocksdb::Env* env,
+                                 std::function<void()> before_flush) {
   rocksdb::DBOptions db;
   db.env = env;
   db.info_log = std::make_shared<LogAdapter>(options.log);
-  db.listeners = {std::make_shared<Listener>(options.log)};
+  db.listeners = {std::make_shared<Listener>(options.log, std::move(before_flush))};
   db.create_if_missing = false;
   db.paranoid_checks = true;
   // Opens after a torn tail and after a hole in the unsynced tail; what it may silently forget of the synced part is
@@ -137,6 +145,10 @@ rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, rocksdb::Env* env)
   db.bytes_per_sync = 1u << 20;
   // Reads are scans of pages: the kernel's own readahead is what makes them fast from a cold disk.
   db.advise_random_on_open = false;
+  // Blocks are then views into the mapping, which lives as long as the iterator that reads them: PageReader's users
+  // copy what they keep (Read) before it goes. No file is shortened while an iterator is on it (paced_delete.h): it
+  // is obsolete only once the last one has gone.
+  db.allow_mmap_reads = options.mmap_reads;
   db.max_manifest_file_size = 16u << 20;
   db.stats_dump_period_sec = 0;
   db.stats_persist_period_sec = 0;
@@ -225,13 +237,27 @@ bool ParseStratumName(std::string_view name, uint32_t* number) {
   return name.size() == 10 && error == std::errc() && end == name.data() + name.size();
 }
 
+std::set<uint32_t> StrataOf(const std::vector<rocksdb::ColumnFamilyDescriptor>& families) {
+  std::set<uint32_t> strata;
+  for (const rocksdb::ColumnFamilyDescriptor& family : families) {
+    uint32_t number = 0;
+    if (ParseStratumName(family.name, &number)) strata.insert(number);
+  }
+  return strata;
+}
+
 RocksSetup MakeRocksSetup(const StoreOptions& options,
                           std::shared_ptr<rocksdb::FileSystem> file_system,
-                          std::shared_ptr<const FailLatch> latch) {
+                          std::shared_ptr<const FailLatch> latch,
+                          std::function<void()> before_flush) {
+  if (!HasFastCrc32c()) {
+    options.log.Info("RocksDB checks its log by its own CRC-32C, which may be slow: {}",
+                     "storage/crc32c.h says when");
+  }
   RocksSetup setup;
   setup.env = std::make_unique<StoreEnv>(std::move(file_system), std::move(latch));
   setup.block_cache = rocksdb::NewLRUCache(options.block_cache);
-  setup.db = MakeDbOptions(options, setup.env.get());
+  setup.db = MakeDbOptions(options, setup.env.get(), std::move(before_flush));
   setup.catalog = MakeCatalogOptions(options, setup.block_cache);
   setup.stratum = MakeStratumOptions(options, setup.block_cache);
   return setup;

@@ -6,9 +6,12 @@
 #include <rocksdb/file_system.h>
 #include <rocksdb/options.h>
 
+#include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/log.h"
 #include "base/status.h"
@@ -26,6 +29,8 @@ Status FromRocks(const rocksdb::Status& status, std::string_view what);
 // "stratum-0000000042" and back; false for names that are not a stratum's.
 std::string StratumName(uint32_t number);
 bool ParseStratumName(std::string_view name, uint32_t* number);
+// The numbers of the strata among these.
+std::set<uint32_t> StrataOf(const std::vector<rocksdb::ColumnFamilyDescriptor>& families);
 
 // Everything of RocksDB that is set up from StoreOptions, once per open store.
 struct RocksSetup {
@@ -35,9 +40,11 @@ struct RocksSetup {
   rocksdb::ColumnFamilyOptions stratum;
   std::shared_ptr<rocksdb::Cache> block_cache;
 };
-// `file_system` is the latched one.
+// `file_system` is the latched one. `before_flush` runs before the rows of a memtable go to a table file, on the thread
+// that flushes; what it fails to do has to set the latch.
 RocksSetup MakeRocksSetup(const StoreOptions& options,
                           std::shared_ptr<rocksdb::FileSystem> file_system,
-                          std::shared_ptr<const FailLatch> latch);
+                          std::shared_ptr<const FailLatch> latch,
+                          std::function<void()> before_flush = nullptr);
 
 }  // namespace strata::storage

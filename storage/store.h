@@ -48,8 +48,12 @@ struct StoreOptions {
   // --- Size and speed ---
   uint64_t page_size = 64u << 20;     // rocksmq.rocksmqPageSize: a page closes at this many bytes
   uint64_t write_buffer = 64u << 20;  // limits.writeBuffer: memory for data not yet in a table file
-  uint64_t block_cache = 64u << 20;   // from rocksmq.lrucacheratio
+  // Bodies of this size or more are not written through RocksDB: storage/bodies.h. At 32 KiB the second sync of a lone
+  // append costs what writing it twice would.
+  uint64_t separate_bytes = 32u << 10;
+  uint64_t block_cache = 64u << 20;                      // from rocksmq.lrucacheratio
   std::vector<int> compression_types = {0, 0, 7, 7, 7};  // per level: 0 none, 7 zstd
+  bool mmap_reads = false;      // storage.mmapReads: table files through a mapping
   uint64_t max_file_store = 0;  // limits.maxFileStore, bounds the size of a stratum; 0 is no bound
   uint64_t ballast = 0;         // size of the file that is given back on a full disk; 0 is none
 

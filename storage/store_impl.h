@@ -2,6 +2,7 @@
 //
 //   store.cc          the public class, statistics
 //   store_open.cc     claiming the directory, opening RocksDB, closing
+//   store_check.cc    what is checked before RocksDB opens it
 //   store_quarantine.cc  opening although a stratum cannot be
 //   store_recover.cc  what an unclean end means: lost data, jumps of ids, the page index
 //   store_write.cc    groups and syncs
@@ -17,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -79,14 +81,28 @@ class Store::Impl {
   };
 
   // --- store_open.cc
+  Status TryToOpen();
   Status ClaimDirectory();
   Status OpenDatabase();
   Status ListFamilies(std::vector<rocksdb::ColumnFamilyDescriptor>* families) const;
+  void DeleteStrayBodies();
   Status OpenFamilies(const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
                       std::vector<rocksdb::ColumnFamilyHandle*>* handles);
   Status FinishCreation();
   Status MarkClean();
   void ReleaseDatabase();
+
+  // --- store_check.cc
+  // For looking only.
+  std::unique_ptr<ContiguousReplay> NewReplay(
+      const std::vector<rocksdb::ColumnFamilyDescriptor>& families, uint64_t flushed,
+      uint64_t durable) const;
+  // Refuses what must not be opened, before RocksDB deletes the files that it would no longer need. Returns the last
+  // group in the catalog's table files.
+  Result<uint64_t> Rehearse(const std::vector<rocksdb::ColumnFamilyDescriptor>& families) const;
+  // CORRUPTION if a table file that the MANIFEST does not list holds batches that are nowhere else.
+  Status CheckUnlisted(const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
+                       uint64_t flushed, uint64_t durable) const;
 
   // --- store_quarantine.cc
   struct BrokenStratum;
@@ -101,6 +117,10 @@ class Store::Impl {
   Status Recover();
   Status AdoptStrata(const Catalog& catalog);
   void DropMissingPages(Catalog* catalog, rocksdb::WriteBatch* batch);
+  // What it tells; nothing if it is missing or damaged. CORRUPTION if it is another store's.
+  Result<WatermarkContents> ReadWatermark() const;
+  std::string DescribeMissing(const Catalog& catalog, const WatermarkContents& watermark,
+                              const std::string& last_log) const;
   // True if acknowledged data is missing and that was accepted.
   Result<bool> CheckWatermark(const Catalog& catalog, WatermarkContents* contents);
   Status MarkRunning(Catalog* catalog, const WatermarkContents& watermark, bool lost);
@@ -109,12 +129,14 @@ class Store::Impl {
 
   // --- store_write.cc
   Status CheckGroup(const WriteGroup& group) const;
+  Status CheckProducer(const WriteGroup& group, const BatchRecord& batch) const;
   void ChooseStratum(TimeMicros now, bool seal);
   Status StageGroup(const WriteGroup& group);
   Status StageBatch(const BatchRecord& batch, uint64_t commit);
   void StagePages();
   Status StageChange(const WriteGroup& group, size_t index);
   Status StageDropChannel(const WriteGroup& group, size_t index);
+  Status StageDropProducer(const WriteGroup& group, size_t index);
   void StageTrimPages(const TrimPages& trim);
   Status StageMovePages(const MovePages& move);
   void StageQuarantine(const QuarantineStratum& quarantine);
@@ -130,6 +152,7 @@ class Store::Impl {
   void AdoptRewritten(const MovePages& move);
   Status CopyPages(const RewriteRequest& request, Copy* copy);
   Status CopyPage(const RewriteRequest& request, const PageUpdate& page, Copy* copy);
+  Status CopyBatch(const BatchView& batch, const Buffer& body, Copy* copy);
   Status AppendToCopy(Copy* copy, const rocksdb::Slice& key, const rocksdb::Slice& value);
   Status FinishCopyFile(Copy* copy);
   Status IngestCopy(Copy* copy);
@@ -167,6 +190,7 @@ class Store::Impl {
   PageIndex pages_;
   std::unique_ptr<Executor> maintenance_;  // one thread: spares, sealing
   std::unique_ptr<Executor> releasing_;    // one thread: files of dropped strata
+  std::unique_ptr<BodyWriter> bodies_;
   std::unique_ptr<Strata> strata_;
   std::atomic<uint64_t> written_commit_{0};  // the last group that Write() returned
   std::atomic<uint64_t> groups_{0};
@@ -197,6 +221,7 @@ class Store::Impl {
   std::atomic<uint64_t> current_bytes_{0};  // read by others
   ChannelNumber next_channel_ = 1;
   std::unordered_map<ChannelNumber, OpenPage> open_pages_;
+  std::set<std::pair<ChannelNumber, uint64_t>> producers_;    // that have a row
   std::vector<std::pair<ChannelNumber, OpenPage*>> touched_;  // of the group being written
   std::vector<PageUpdate> updates_;                           // what it changes in the index
   std::vector<ChannelNumber> dropped_;                        // channels it drops

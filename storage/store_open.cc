@@ -10,6 +10,20 @@ namespace {
 
 std::string DatabasePath(const std::string& store) { return store + "/" + kDatabaseFolder; }
 
+// Writes a body that was read once more where it is, and syncs it: after a sync that failed the page cache may have
+// what the disk has not, and the next sync says OK all the same.
+Status WriteAgain(rocksdb::FileSystem& fs, const std::string& path, uint64_t offset,
+                  const Buffer& body) {
+  const rocksdb::IOOptions io;
+  std::unique_ptr<rocksdb::FSRandomRWFile> file;
+  rocksdb::IOStatus status = fs.NewRandomRWFile(path, rocksdb::FileOptions(), &file, nullptr);
+  const Buffer bytes = body.Contiguous();
+  if (status.ok()) status = file->Write(offset, SliceOf(bytes.view()), io, nullptr);
+  if (status.ok()) status = file->Sync(io, nullptr);
+  if (status.ok()) status = file->Close(io, nullptr);
+  return FromRocks(status, "writing a body to " + path);
+}
+
 }  // namespace
 
 Store::Impl::Impl(StoreOptions options)
@@ -33,11 +47,32 @@ Store::Impl::~Impl() {
 }
 
 Status Store::Impl::Open() {
+  const Status opened = TryToOpen();
+  if (opened.reason() != Reason::CORRUPTION && opened.reason() != Reason::ACKNOWLEDGED_DATA_LOST) {
+    return opened;
+  }
+  const bool lost = opened.reason() == Reason::ACKNOWLEDGED_DATA_LOST;
+  return Status(opened.reason(),
+                fmt::format("{}. Nothing was changed. Restore a backup; or let `strata repair {}` "
+                            "save what is readable into another directory{}; `strata verify {}` "
+                            "lists what is damaged",
+                            opened.message(), options_.path,
+                            lost ? "; or start once with --accept-loss" : "", options_.path));
+}
+
+Status Store::Impl::TryToOpen() {
   STRATA_RETURN_IF_ERROR(ClaimDirectory());
   STRATA_RETURN_IF_ERROR(DeleteScratchFiles());
   STRATA_RETURN_IF_ERROR(OpenDatabase());
   STRATA_RETURN_IF_ERROR(Recover());
   if (!identity_.ready) STRATA_RETURN_IF_ERROR(FinishCreation());
+  if (identity_.format < kStoreFormat) {
+    // Before the first row that an older version would take for damage.
+    options_.log.Info("{}: from format {} to {}; older versions do not open it any more",
+                      options_.path, identity_.format, kStoreFormat);
+    identity_.format = kStoreFormat;
+    STRATA_RETURN_IF_ERROR(WriteIdentity(*fs_, options_.path, identity_));
+  }
   open_ = true;
   return Status::Ok();
 }
@@ -92,19 +127,45 @@ Status Store::Impl::ListFamilies(std::vector<rocksdb::ColumnFamilyDescriptor>* f
 
 Status Store::Impl::OpenFamilies(const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
                                  std::vector<rocksdb::ColumnFamilyHandle*>* handles) {
+  Status unanswered;
   if (identity_.ready) {
-    STRATA_ASSIGN_OR_RETURN(const uint64_t flushed, FlushedCommit(rocks_, db_path_));
-    replay_ = std::make_unique<ContiguousReplay>(flushed);
+    STRATA_ASSIGN_OR_RETURN(const uint64_t flushed, Rehearse(families));
+    STRATA_ASSIGN_OR_RETURN(const WatermarkContents watermark, ReadWatermark());
+    replay_ = std::make_unique<ContiguousReplay>(
+        flushed, watermark.commit,
+        [this, &unanswered, strata = StrataOf(families)](const BodyReference& where) {
+          if (!strata.contains(where.stratum)) return true;  // as in NewReplay()
+          const std::string path = BodyPath(db_path_, where.stratum);
+          const Result<Buffer> body = BodyReader(base_fs_, path).Read(where);
+          const Status status =
+              body.ok() ? WriteAgain(*fs_, path, where.offset, *body) : body.status();
+          if (!status.ok() && status.reason() != Reason::CORRUPTION && unanswered.ok()) {
+            // With the latch set nothing changes on disk, so the next open has the whole log again.
+            unanswered = status;
+            latch_->Fail(status.message());
+          }
+          return status.ok();
+        });
     rocks_.db.wal_filter = replay_.get();
   }
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(rocks_.db, db_path_, families, handles, &db);
   db_.reset(db);
-  return FromRocks(status, "opening the database " + db_path_);
+  rocks_.db.wal_filter = nullptr;  // has done its work
+  if (unanswered.ok()) return FromRocks(status, "opening the database " + db_path_);
+  for (rocksdb::ColumnFamilyHandle* handle : *handles) {
+    db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+  }
+  handles->clear();
+  db_.reset();
+  return unanswered;
 }
 
 Status Store::Impl::OpenDatabase() {
-  rocks_ = MakeRocksSetup(options_, fs_, latch_);
+  bodies_ = std::make_unique<BodyWriter>(fs_, db_path_);
+  rocks_ = MakeRocksSetup(options_, fs_, latch_, [this] {
+    if (const Status synced = bodies_->Sync(); !synced.ok()) latch_->Fail(synced.message());
+  });
   if (!identity_.ready) {
     // A creation that was interrupted: nothing was ever acknowledged from it.
     bool exists = false;
@@ -117,6 +178,9 @@ Status Store::Impl::OpenDatabase() {
     }
     rocks_.db.create_if_missing = true;
   }
+  if (identity_.ready) STRATA_RETURN_IF_ERROR(CheckCurrent(*base_fs_, db_path_));
+  // Replay makes rows durable; a killed process may have left their bodies to the operating system.
+  STRATA_RETURN_IF_ERROR(bodies_->SyncAll());
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   Status listed = ListFamilies(&families);
   if (listed.reason() == Reason::CORRUPTION) {
@@ -132,13 +196,20 @@ Status Store::Impl::OpenDatabase() {
   STRATA_RETURN_IF_ERROR(listed);
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   Status opened = OpenFamilies(families, &handles);
-  if (!opened.ok() && identity_.ready) {
+  if (!opened.ok() && identity_.ready && !latch_->failed()) {
     STRATA_RETURN_IF_ERROR(SetBrokenStrataAside(opened, families));
     families.clear();
     STRATA_RETURN_IF_ERROR(ListFamilies(&families));
     opened = OpenFamilies(families, &handles);
   }
   STRATA_RETURN_IF_ERROR(opened);
+  if (replay_ && replay_->without_body()) {
+    options_.log.Warning(
+        "{}: a large message of group {} was never synced; that group and what follows, of which "
+        "nobody was told, are "
+        "dropped",
+        db_path_, *replay_->without_body());
+  }
   if (replay_ && replay_->behind_hole()) {
     options_.log.Warning(
         "{}: the log goes on with group {} after group {}; what follows was never synced and is "
@@ -158,7 +229,21 @@ Status Store::Impl::OpenDatabase() {
     }
     other_families_.push_back(handle);
   }
+  DeleteStrayBodies();
   return Status::Ok();
+}
+
+// Of strata that were dropped just before the end of the last run.
+void Store::Impl::DeleteStrayBodies() {
+  bool exists = false;
+  const auto names = ListDirectory(*base_fs_, db_path_, &exists);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    uint32_t stratum = 0;
+    if (!ParseBodyName(name, &stratum) || found_strata_.contains(stratum)) continue;
+    scratch_fs_->DeleteFile(db_path_ + "/" + name, rocksdb::IOOptions(), nullptr)
+        .PermitUncheckedError();
+  }
 }
 
 Status Store::Impl::FinishCreation() {
@@ -188,6 +273,7 @@ Status Store::Impl::MarkClean() {
   if (current_) families.push_back(current_->handle);
   rocksdb::FlushOptions flush;
   flush.allow_write_stall = true;
+  STRATA_RETURN_IF_ERROR(bodies_->Sync());
   STRATA_RETURN_IF_ERROR(FromRocks(db_->Flush(flush, families), "flushing " + db_path_));
   rocksdb::WriteBatch batch;
   rows_->PutRun(&batch, {boot_id_, options_.sync, /*clean=*/true, options_.clock->WallMicros()});
@@ -227,6 +313,7 @@ void Store::Impl::ReleaseDatabase() {
   found_strata_.clear();
   other_families_.clear();
   db_.reset();
+  bodies_.reset();
   watermark_.reset();
   lock_.reset();
 }

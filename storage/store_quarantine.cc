@@ -82,7 +82,7 @@ Result<std::vector<Store::Impl::BrokenStratum>> Store::Impl::FindBrokenStrata(
 Status Store::Impl::SetBrokenStrataAside(
     const Status& why, const std::vector<rocksdb::ColumnFamilyDescriptor>& families) {
   if (latch_->failed()) return why;
-  STRATA_ASSIGN_OR_RETURN(const std::vector<BrokenStratum> broken, FindBrokenStrata(families));
+  STRATA_ASSIGN_OR_RETURN(std::vector<BrokenStratum> broken, FindBrokenStrata(families));
   if (broken.empty()) return why;
   if (!options_.quarantine) {
     return Status(Reason::CORRUPTION,
@@ -95,12 +95,17 @@ Status Store::Impl::SetBrokenStrataAside(
   }
   const std::string folder = options_.path + "/" + kQuarantineFolder;
   STRATA_RETURN_IF_ERROR(CreateDirectory(*fs_, folder));
-  for (const BrokenStratum& stratum : broken) {
+  for (BrokenStratum& stratum : broken) {
+    uint32_t number = 0;
+    ParseStratumName(stratum.name, &number);
+    stratum.files.push_back(BodyPath("", number).substr(1));
     for (const std::string& file : stratum.files) {
       const std::string from = db_path_ + "/" + file;
-      if (!FileExists(*base_fs_, from)) continue;
+      STRATA_ASSIGN_OR_RETURN(const bool found, FileExists(*base_fs_, from));
+      if (!found) continue;
       const std::string to = fmt::format("{}/{}-{}", folder, stratum.name, file);
-      if (FileExists(*base_fs_, to)) continue;
+      STRATA_ASSIGN_OR_RETURN(const bool kept, FileExists(*base_fs_, to));
+      if (kept) continue;
       STRATA_RETURN_IF_ERROR(FromRocks(fs_->LinkFile(from, to, rocksdb::IOOptions(), nullptr),
                                        "keeping " + from + " in " + folder));
     }

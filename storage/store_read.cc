@@ -57,10 +57,18 @@ Status Store::Impl::ReadPage(ChannelNumber channel, const Page& page, MessageId*
     }
     if (!found || batch.first_id >= limit) return Status::Ok();
     if (batch.next_id() > expected) {
+      Result<Buffer> body = reader.Body(batch);
+      if (body.ok()) {
+        *bytes += body->size();
+        items->push_back(
+            StoredBatch{batch.first_id, batch.count, batch.append_time, std::move(body).value()});
+      } else if (body.status().reason() == Reason::CORRUPTION) {
+        LogDamage(channel, batch.first_id, body.status().message());
+        AddCorruptGap(expected, std::min(batch.next_id(), limit) - 1, items);
+      } else {
+        return body.status();
+      }
       expected = batch.next_id();
-      *bytes += batch.body.size();
-      items->push_back(StoredBatch{batch.first_id, batch.count, batch.append_time,
-                                   Buffer(std::string(batch.body))});
     }
     if (expected >= limit || *bytes >= max_bytes) return Status::Ok();
     STRATA_ASSIGN_OR_RETURN(found, reader.Next(&batch));

@@ -107,7 +107,7 @@ Status Store::Impl::Recover() {
   maintenance_ = std::make_unique<Executor>("strata-maint", 1);
   releasing_ = std::make_unique<Executor>("strata-delete", 1);
   rows_ = std::make_unique<CatalogWriter>(catalog_family_);
-  strata_ = std::make_unique<Strata>(db_.get(), rocks_.stratum, maintenance_.get(),
+  strata_ = std::make_unique<Strata>(db_.get(), rocks_.stratum, fs_, db_path_, maintenance_.get(),
                                      releasing_.get(), latch_, options_.log);
   STRATA_RETURN_IF_ERROR(AdoptStrata(catalog));
   WatermarkContents watermark;
@@ -165,6 +165,7 @@ void Store::Impl::DropMissingPages(Catalog* catalog, rocksdb::WriteBatch* batch)
                        record.name);
     AddLost({each.page.first, each.page.next - 1, GapReason::kLost}, &record.lost);
     record.next_id = std::max(record.next_id, each.page.next);
+    record.last_append_time = std::max(record.last_append_time, each.page.last_time);
     changed.insert(each.channel);
     return true;
   });
@@ -172,6 +173,31 @@ void Store::Impl::DropMissingPages(Catalog* catalog, rocksdb::WriteBatch* batch)
   for (const StratumRecord& stratum : catalog->strata) {
     if (strata_->Find(stratum.number) == nullptr) rows_->DeleteStratum(batch, stratum.number);
   }
+}
+
+Result<WatermarkContents> Store::Impl::ReadWatermark() const {
+  const std::string path = options_.path + "/" + kWatermarkFile;
+  std::string absent;
+  STRATA_ASSIGN_OR_RETURN(auto found, Watermark::Read(*base_fs_, path, identity_.id, &absent));
+  if (found) return *std::move(found);
+  // The identity file has no checksum, the watermark has.
+  if (const auto owner = Watermark::OwnerOf(*base_fs_, path)) {
+    return Status(Reason::CORRUPTION,
+                  fmt::format("{}/{} names the store {}, but {} is of the store {}: one of them is "
+                              "damaged, or comes from elsewhere",
+                              options_.path, kIdentityFile, identity_.id, path, *owner));
+  }
+  return WatermarkContents();
+}
+
+std::string Store::Impl::DescribeMissing(const Catalog& catalog, const WatermarkContents& watermark,
+                                         const std::string& last_log) const {
+  return fmt::format(
+      "{} recovered groups up to {}, but groups up to {} had been acknowledged as durable: {}. {}",
+      options_.path, catalog.RecoveredCommit(), watermark.commit,
+      DescribeLoss(catalog, watermark.next_ids),
+      last_log.empty() ? fmt::format("No log in {} goes on there", db_path_)
+                       : fmt::format("The log ends, or is damaged, in {}", last_log));
 }
 
 Result<bool> Store::Impl::CheckWatermark(const Catalog& catalog, WatermarkContents* contents) {
@@ -194,9 +220,8 @@ Result<bool> Store::Impl::CheckWatermark(const Catalog& catalog, WatermarkConten
   // Commit numbers never go back, not even past a loss: an old watermark must not come to look like a new loss.
   recovered_.commit = std::max(recovered, contents->commit);
   if (recovered >= contents->commit) return false;
-  const std::string what = fmt::format(
-      "{} recovered groups up to {}, but groups up to {} had been acknowledged as durable: {}",
-      options_.path, recovered, contents->commit, DescribeLoss(catalog, contents->next_ids));
+  const std::string what =
+      DescribeMissing(catalog, *contents, replay_ ? replay_->last_log() : std::string());
   if (!options_.accept_loss) return Status(Reason::ACKNOWLEDGED_DATA_LOST, what);
   options_.log.Error("{}. Opened all the same, as told (accept-loss)", what);
   return true;
@@ -214,7 +239,7 @@ Status Store::Impl::MarkRunning(Catalog* catalog, const WatermarkContents& water
     jump |= rebooted && run->sync != SyncPolicy::kAlways;
   }
   rocksdb::WriteBatch batch;
-  if (catalog->format == 0) rows_->PutFormat(&batch);
+  if (catalog->format < kStoreFormat) rows_->PutFormat(&batch);
   DropMissingPages(catalog, &batch);
   if (jump) JumpIds(catalog, watermark, &batch);
   boot_id_ = boot_id;
@@ -268,7 +293,8 @@ void Store::Impl::AdoptCatalog(Catalog catalog) {
     next_channel_ = std::max(next_channel_, record.number + 1);
     const ChannelNumber number = record.number;
     const MessageId next_id = record.next_id;
-    recovered_.channels.push_back({std::move(record), next_id, 0});
+    const TimeMicros last_append_time = record.last_append_time;
+    recovered_.channels.push_back({std::move(record), next_id, last_append_time});
     channels[number] = &recovered_.channels.back();
   }
   recovered_.next_channel = next_channel_;
@@ -281,7 +307,7 @@ void Store::Impl::AdoptCatalog(Catalog catalog) {
   for (const PageUpdate& each : catalog.pages) {
     RecoveredChannel* channel = channels[each.channel];
     channel->next_id = std::max(channel->next_id, each.page.next);
-    channel->last_append_time = each.page.last_time;
+    channel->last_append_time = std::max(channel->last_append_time, each.page.last_time);
     open_pages_[each.channel].page = each.page;
     if (current_ && each.page.stratum == current_->number) {
       current_bytes_.fetch_add(each.page.bytes, std::memory_order_relaxed);
@@ -291,6 +317,16 @@ void Store::Impl::AdoptCatalog(Catalog catalog) {
     if (channels.contains(subscription.channel)) {
       recovered_.subscriptions.push_back(std::move(subscription));
     }
+  }
+  for (RecoveredProducer& producer : catalog.producers) {
+    const auto channel = channels.find(producer.record.channel);
+    if (channel == channels.end()) continue;
+    // A version that does not know producers drops the counter when it writes the channel's row.
+    uint64_t& next = channel->second->record.next_producer;
+    next = std::max(next, producer.record.number + 1);
+    producers_.insert({producer.record.channel, producer.record.number});
+    recovered_.producers.push_back(
+        {std::move(producer.record), NewestResults(std::move(producer.results))});
   }
   pages_.Apply(catalog.pages);
   written_commit_ = recovered_.commit;

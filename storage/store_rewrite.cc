@@ -81,6 +81,17 @@ Status Store::Impl::FinishCopyFile(Copy* copy) {
   return FromRocks(finished, "finishing " + copy->files.back());
 }
 
+// Into its row, wherever its body was: there it is compressed, and a rewritten stratum is table files alone.
+Status Store::Impl::CopyBatch(const BatchView& batch, const Buffer& body, Copy* copy) {
+  const MessageKey key = EncodeMessageKey(batch.channel, batch.first_id);
+  const BatchHeader header = EncodeBatchHeader(
+      key, {batch.channel, batch.first_id, batch.count, batch.append_time, batch.producer,
+            batch.sequence, body, /*content=*/batch.elsewhere ? batch.elsewhere->content : 0});
+  std::string value(header.data(), header.size());
+  body.AppendTo(&value);
+  return AppendToCopy(copy, rocksdb::Slice(key.data(), key.size()), value);
+}
+
 Status Store::Impl::CopyPage(const RewriteRequest& request, const PageUpdate& each, Copy* copy) {
   const Page& page = each.page;
   const auto damage = [&](MessageId id, const std::string& what) {
@@ -97,8 +108,14 @@ Status Store::Impl::CopyPage(const RewriteRequest& request, const PageUpdate& ea
     if (!found) break;
     if (batch.first_id != next) damage(next, "batches are missing");
     next = batch.next_id();
-    STRATA_RETURN_IF_ERROR(AppendToCopy(copy, reader.key(), reader.value()));
-    const uint64_t bytes = reader.key().size() + reader.value().size();
+    const auto body = reader.Body(batch);
+    if (body.status().reason() == Reason::CORRUPTION) {
+      damage(batch.first_id, body.status().message());
+      return Status::Ok();
+    }
+    STRATA_RETURN_IF_ERROR(body.status());
+    STRATA_RETURN_IF_ERROR(CopyBatch(batch, *body, copy));
+    const uint64_t bytes = kMessageKeyBytes + kBatchHeaderBytes + body->size();
     copy->result.read_bytes += bytes;
     copy->unpaced_bytes += bytes;
     if (copy->unpaced_bytes < kPiece) continue;

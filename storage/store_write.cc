@@ -47,8 +47,37 @@ Status Store::Impl::CheckGroup(const WriteGroup& group) const {
       return Misuse(fmt::format("channel {}: a batch of {} messages from id {}", batch.channel,
                                 batch.count, batch.first_id));
     }
+    if (batch.producer != 0) STRATA_RETURN_IF_ERROR(CheckProducer(group, batch));
+  }
+  for (const CatalogChange& change : group.changes) {
+    const auto* put = std::get_if<PutProducer>(&change);
+    if (put == nullptr) continue;
+    const ProducerRecord& producer = put->producer;
+    if (producer.channel == 0 || producer.number == 0 || producer.term < 0 ||
+        !IsValidName(producer.name)) {
+      return Misuse(fmt::format("channel {}: producer {} '{}' with term {}", producer.channel,
+                                producer.number, producer.name, producer.term));
+    }
   }
   return Status::Ok();
+}
+
+// A result without its producer's row would be damage when the store is opened.
+Status Store::Impl::CheckProducer(const WriteGroup& group, const BatchRecord& batch) const {
+  if (batch.sequence == 0) {
+    return Misuse(fmt::format("channel {}: a batch of producer {} without a sequence",
+                              batch.channel, batch.producer));
+  }
+  if (producers_.contains({batch.channel, batch.producer})) return Status::Ok();
+  for (const CatalogChange& change : group.changes) {
+    const auto* put = std::get_if<PutProducer>(&change);
+    if (put != nullptr && put->producer.channel == batch.channel &&
+        put->producer.number == batch.producer) {
+      return Status::Ok();
+    }
+  }
+  return Misuse(fmt::format("channel {}: a batch of producer {}, which is not there", batch.channel,
+                            batch.producer));
 }
 
 void Store::Impl::ChooseStratum(TimeMicros now, bool seal) {
@@ -65,6 +94,7 @@ void Store::Impl::ChooseStratum(TimeMicros now, bool seal) {
   if (current_) {
     rows_->PutStratum(&batch_, {current_->number, current_created_at_, now, ""});
     strata_->Seal(current_->number, now, bytes);
+    bodies_->Seal(current_->number);
     sealed_ = std::move(current_);
   }
   rows_->PutStratum(&batch_, {next->number, now, 0, ""});
@@ -95,15 +125,29 @@ Status Store::Impl::StageBatch(const BatchRecord& batch, uint64_t commit) {
     touched_.emplace_back(batch.channel, &open);
   }
   const MessageKey key = EncodeMessageKey(batch.channel, batch.first_id);
-  const BatchHeader header = EncodeBatchHeader(key, batch);
-  pieces_.clear();
-  pieces_.emplace_back(header.data(), header.size());
-  for (const std::string_view piece : batch.bytes.pieces()) pieces_.push_back(SliceOf(piece));
+  BatchHeader header;
+  EncodedReference reference;
+  pieces_.assign(1, rocksdb::Slice(header.data(), header.size()));
+  if (batch.bytes.size() < options_.separate_bytes) {
+    header = EncodeBatchHeader(key, batch);
+    for (const std::string_view piece : batch.bytes.pieces()) pieces_.push_back(SliceOf(piece));
+  } else {
+    BodyReference where;
+    STRATA_RETURN_IF_ERROR(
+        bodies_->Append(current_->number, batch.bytes, ContentOf(batch), &where));
+    reference = EncodeReference(where);
+    header = EncodeBatchHeader(key, batch, reference);
+    pieces_.emplace_back(reference.data(), reference.size());
+  }
   const rocksdb::Slice key_slice(key.data(), key.size());
   batch_
       .Put(current_->handle, rocksdb::SliceParts(&key_slice, 1),
            rocksdb::SliceParts(pieces_.data(), static_cast<int>(pieces_.size())))
       .PermitUncheckedError();
+
+  // In this WriteBatch and no other: a batch without its result would be stored again when its producer sends it again,
+  // and a result without its batch would be an acknowledgement of what is not there.
+  if (batch.producer != 0) rows_->PutResult(&batch_, batch);
 
   const uint64_t bytes = key.size() + header.size() + batch.bytes.size();
   page.next += batch.count;
@@ -132,6 +176,11 @@ Status Store::Impl::StageChange(const WriteGroup& group, size_t index) {
     rows_->PutSubscription(&batch_, put_subscription->subscription);
   } else if (const auto* drop_subscription = std::get_if<DropSubscription>(&change)) {
     rows_->DeleteSubscription(&batch_, drop_subscription->channel, drop_subscription->name);
+  } else if (const auto* put_producer = std::get_if<PutProducer>(&change)) {
+    rows_->PutProducer(&batch_, put_producer->producer);
+    producers_.insert({put_producer->producer.channel, put_producer->producer.number});
+  } else if (std::holds_alternative<DropProducer>(change)) {
+    return StageDropProducer(group, index);
   } else if (const auto* trim = std::get_if<TrimPages>(&change)) {
     StageTrimPages(*trim);
   } else if (const auto* move = std::get_if<MovePages>(&change)) {
@@ -202,20 +251,40 @@ Status Store::Impl::StageDropChannel(const WriteGroup& group, size_t index) {
   const ChannelNumber channel = std::get<DropChannel>(group.changes[index]).channel;
   rows_->DeleteChannel(&batch_, channel);
   for (const Page& page : pages_.Pages(channel)) rows_->DeletePage(&batch_, channel, page.first);
-  // Pages and subscriptions of this very group are not in the index or the database yet.
+  // What this very group brings is not in the index or the database yet.
   for (const PageUpdate& each : updates_) {
     if (each.channel == channel) rows_->DeletePage(&batch_, channel, each.page.first);
   }
+  for (const BatchRecord& each : group.batches) {
+    if (each.channel == channel && each.producer != 0) rows_->DeleteResult(&batch_, each);
+  }
   for (size_t i = 0; i < index; ++i) {
-    const auto* put = std::get_if<PutSubscription>(&group.changes[i]);
-    if (put != nullptr && put->subscription.channel == channel) {
+    if (const auto* put = std::get_if<PutSubscription>(&group.changes[i])) {
+      if (put->subscription.channel != channel) continue;
       rows_->DeleteSubscription(&batch_, channel, put->subscription.name);
+    } else if (const auto* producer = std::get_if<PutProducer>(&group.changes[i])) {
+      if (producer->producer.channel != channel) continue;
+      rows_->DeleteProducer(&batch_, channel, producer->producer.number);
     }
   }
-  STRATA_ASSIGN_OR_RETURN(const auto names, ListSubscriptions(db_.get(), catalog_family_, channel));
-  for (const std::string& name : names) rows_->DeleteSubscription(&batch_, channel, name);
+  STRATA_ASSIGN_OR_RETURN(const auto keys, KeysOfChannel(db_.get(), catalog_family_, channel));
+  for (const std::string& key : keys) rows_->Delete(&batch_, key);
+  producers_.erase(producers_.lower_bound({channel, 0}), producers_.lower_bound({channel + 1, 0}));
   open_pages_.erase(channel);
   dropped_.push_back(channel);
+  return Status::Ok();
+}
+
+Status Store::Impl::StageDropProducer(const WriteGroup& group, size_t index) {
+  const auto& [channel, number] = std::get<DropProducer>(group.changes[index]);
+  rows_->DeleteProducer(&batch_, channel, number);
+  for (const BatchRecord& each : group.batches) {
+    if (each.channel == channel && each.producer == number) rows_->DeleteResult(&batch_, each);
+  }
+  STRATA_ASSIGN_OR_RETURN(const auto keys,
+                          KeysOfProducer(db_.get(), catalog_family_, channel, number));
+  for (const std::string& key : keys) rows_->Delete(&batch_, key);
+  producers_.erase({channel, number});
   return Status::Ok();
 }
 
@@ -253,7 +322,7 @@ Status Store::Impl::Write(const WriteGroup& group) {
   if (const Status staged = StageGroup(group); !staged.ok()) {
     // What was staged cannot be taken back from open_pages_: the next group would build on it.
     latch_->Fail("preparing group " + std::to_string(group.commit) + ": " + staged.ToString());
-    return staged;
+    return Failed(DataFate::kNotAppended);
   }
   const rocksdb::Status written = db_->Write(write_options_, &batch_);
   if (!written.ok())
@@ -285,17 +354,17 @@ void Store::Impl::ApplyGroup(const WriteGroup& group) {
 
 // Without this an idle sealed stratum, and a catalog that is seldom full, would pin the log.
 void Store::Impl::SealInBackground(StratumRef sealed) {
-  auto flush = [this, sealed = std::move(sealed)]() mutable {
-    // Waiting, because without it RocksDB answers TryAgain whenever writers happen to be stopped.
-    rocksdb::FlushOptions options;
-    options.allow_write_stall = true;
-    for (rocksdb::ColumnFamilyHandle* family : {sealed->handle, catalog_family_}) {
-      if (latch_->failed()) break;
-      const rocksdb::Status status = db_->Flush(options, family);
-      // Whoever sealed it may have dropped it already.
-      if (status.ok() || status.IsColumnFamilyDropped()) continue;
-      latch_->Fail("flushing " + family->GetName() + ": " + status.ToString());
+  // Not the reference: the files of a stratum that is dropped meanwhile should go.
+  auto flush = [this, number = sealed->number] {
+    if (latch_->failed()) return;
+    Status status = bodies_->Sync();  // also closes its body file
+    if (status.ok()) status = strata_->Flush(number);
+    if (status.ok() && !latch_->failed()) {
+      rocksdb::FlushOptions options;
+      options.allow_write_stall = true;
+      status = FromRocks(db_->Flush(options, catalog_family_), "flushing the catalog");
     }
+    if (!status.ok()) latch_->Fail(status.message());
   };
   // Refused only while closing, which flushes everything itself.
   if (!maintenance_->Submit(std::move(flush))) options_.log.Debug("not sealing while closing");
@@ -305,6 +374,9 @@ Status Store::Impl::Sync() {
   MutexLock lock(sync_mu_);
   if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);
   const uint64_t commit = written_commit_.load(std::memory_order_acquire);
+  // Bodies first: no row may be durable whose body is not.
+  if (const Status bodies = bodies_->Sync(); !bodies.ok()) latch_->Fail(bodies.message());
+  if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);
   const rocksdb::Status synced = db_->SyncWAL();
   if (!synced.ok()) latch_->Fail("syncing the log: " + synced.ToString());
   if (latch_->failed()) return Failed(DataFate::kMayHaveBeenAppended);

@@ -21,10 +21,13 @@ double MillisSince(std::chrono::steady_clock::time_point begun) {
 
 }  // namespace
 
-Strata::Strata(rocksdb::DB* db, rocksdb::ColumnFamilyOptions options, Executor* maintenance,
+Strata::Strata(rocksdb::DB* db, rocksdb::ColumnFamilyOptions options,
+               std::shared_ptr<rocksdb::FileSystem> fs, std::string db_path, Executor* maintenance,
                Executor* releasing, std::shared_ptr<FailLatch> latch, Logger log)
     : db_(db),
       options_(std::move(options)),
+      fs_(std::move(fs)),
+      db_path_(std::move(db_path)),
       maintenance_(maintenance),
       releasing_(releasing),
       latch_(std::move(latch)),
@@ -33,12 +36,15 @@ Strata::Strata(rocksdb::DB* db, rocksdb::ColumnFamilyOptions options, Executor* 
 Strata::~Strata() = default;
 
 StratumRef Strata::Wrap(uint32_t number, rocksdb::ColumnFamilyHandle* handle) {
-  return StratumRef(new Stratum{number, handle}, [this](const Stratum* stratum) {
-    const auto release = [db = db_, handle = stratum->handle, log = log_] {
+  auto bodies = std::make_shared<BodyReader>(fs_, BodyPath(db_path_, number));
+  return StratumRef(new Stratum{number, handle, std::move(bodies)}, [this](const Stratum* stratum) {
+    const auto release = [db = db_, handle = stratum->handle, log = log_, bodies = stratum->bodies,
+                          dropped = stratum->dropped.load()] {
       const PacedDeleter::Scope paced;
       const auto begun = std::chrono::steady_clock::now();
       const rocksdb::Status status = db->DestroyColumnFamilyHandle(handle);
       if (!status.ok()) log.Warning("releasing a stratum: {}", status.ToString());
+      if (dropped) bodies->Delete();
       log.Debug("let go of a stratum and its files, {:.1f} ms", MillisSince(begun));
     };
     delete stratum;
@@ -137,6 +143,25 @@ void Strata::Seal(uint32_t number, TimeMicros now, uint64_t raw_bytes) {
   found->second.raw_bytes = raw_bytes;
 }
 
+Status Strata::Flush(uint32_t number) {
+  StratumRef stratum;
+  {
+    MutexLock lock(mu_);
+    const auto found = used_.find(number);
+    if (found == used_.end()) return Status::Ok();
+    stratum = found->second.stratum;
+    flushing_ = number;
+  }
+  // Waiting, because without it RocksDB answers TryAgain whenever writers happen to be stopped.
+  rocksdb::FlushOptions options;
+  options.allow_write_stall = true;
+  const rocksdb::Status status = db_->Flush(options, stratum->handle);
+  MutexLock lock(mu_);
+  flushing_.reset();
+  flushed_.NotifyAll();
+  return FromRocks(status, "flushing " + StratumName(number));
+}
+
 void Strata::SetQuarantine(uint32_t number, const std::string& why) {
   MutexLock lock(mu_);
   const auto found = used_.find(number);
@@ -162,7 +187,7 @@ std::vector<StratumInfo> Strata::Describe() {
     // Found at open, when nothing of it is in memory any more: its files tell. Looked up once, and only when asked,
     // because it reads a block of every file.
     if (used.record.sealed_at > 0 && !used.raw_bytes) {
-      used.raw_bytes = RawBytes(used.stratum->handle);
+      used.raw_bytes = RawBytes(used.stratum->handle) + used.stratum->bodies->Size();
       MutexLock lock(mu_);
       const auto found = used_.find(used.record.number);
       if (found != used_.end()) found->second.raw_bytes = used.raw_bytes;
@@ -175,7 +200,7 @@ std::vector<StratumInfo> Strata::Describe() {
     info.quarantined = used.record.quarantined;
     rocksdb::ColumnFamilyMetaData files;
     db_->GetColumnFamilyMetaData(used.stratum->handle, &files);
-    info.file_bytes = files.size;
+    info.file_bytes = files.size + used.stratum->bodies->Size();
     info.rewritten = files.file_count > 0 && files.levels.back().files.size() == files.file_count;
   }
   std::sort(infos.begin(), infos.end(), [](const StratumInfo& a, const StratumInfo& b) {
@@ -191,6 +216,9 @@ Status Strata::Drop(const std::vector<uint32_t>& numbers) {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   {
     MutexLock lock(mu_);
+    while (flushing_ && std::find(numbers.begin(), numbers.end(), *flushing_) != numbers.end()) {
+      flushed_.Wait(mu_);
+    }
     for (const uint32_t number : numbers) {
       const auto found = used_.find(number);
       if (found == used_.end() || found->second.record.sealed_at == 0) continue;
@@ -202,13 +230,18 @@ Status Strata::Drop(const std::vector<uint32_t>& numbers) {
   if (handles.empty()) return Status::Ok();
   const auto begun = std::chrono::steady_clock::now();
   const Status dropped = FromRocks(db_->DropColumnFamilies(handles), "dropping strata");
+  if (dropped.ok()) {
+    for (const StratumRef& stratum : strata) stratum->dropped = true;
+  }
   log_.Debug("dropped {} strata, {:.1f} ms", handles.size(), MillisSince(begun));
   return dropped;
 }
 
 Status Strata::DropUnknown(const StratumRef& stratum) {
-  return FromRocks(db_->DropColumnFamilies({stratum->handle}),
-                   "dropping " + StratumName(stratum->number));
+  STRATA_RETURN_IF_ERROR(FromRocks(db_->DropColumnFamilies({stratum->handle}),
+                                   "dropping " + StratumName(stratum->number)));
+  stratum->dropped = true;
+  return Status::Ok();
 }
 
 void Strata::OrderSpares() {

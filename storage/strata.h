@@ -10,11 +10,14 @@
 // sealed ones when the pages have been moved. So numbers say nothing about age; created_at does.
 //
 // Writing to a dropped family would poison the whole database. Only the current stratum is ever written and only
-// sealed ones are dropped, so that cannot happen.
+// sealed ones are dropped, so that cannot happen. Flushing one is as bad: where it fills the family's buffers, RocksDB
+// stops all writers until they are flushed, which for a dropped family never happens. So Flush() and Drop() of a
+// stratum exclude each other.
 #pragma once
 
 #include <rocksdb/db.h>
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -27,6 +30,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "storage/bodies.h"
 #include "storage/catalog.h"
 #include "storage/fail_latch.h"
 #include "storage/records.h"
@@ -38,13 +42,18 @@ namespace strata::storage {
 struct Stratum {
   uint32_t number = 0;
   rocksdb::ColumnFamilyHandle* handle = nullptr;
+  std::shared_ptr<const BodyReader> bodies;
+  // Set by Drop(): what is released last is deleted, too.
+  mutable std::atomic<bool> dropped = false;
 };
 using StratumRef = std::shared_ptr<const Stratum>;
 
 // Thread-safe. All references must be gone before it is destroyed, and it before the database.
 class Strata {
  public:
-  Strata(rocksdb::DB* db, rocksdb::ColumnFamilyOptions options, Executor* maintenance,
+  // `fs`, `db_path`: where the body files are.
+  Strata(rocksdb::DB* db, rocksdb::ColumnFamilyOptions options,
+         std::shared_ptr<rocksdb::FileSystem> fs, std::string db_path, Executor* maintenance,
          Executor* releasing, std::shared_ptr<FailLatch> latch, Logger log);
   ~Strata();
 
@@ -65,13 +74,16 @@ class Strata {
   void AddRewritten(const StratumRecord& record, StratumRef stratum, uint64_t raw_bytes);
 
   void Seal(uint32_t number, TimeMicros now, uint64_t raw_bytes);
+  // Writes what a sealed one has in memory to its files, on the calling thread, of which there is only one; nothing if
+  // it was dropped.
+  Status Flush(uint32_t number);
   void SetQuarantine(uint32_t number, const std::string& why);
   // Its row as of now; none if there is none of this number.
   std::optional<StratumRecord> Record(uint32_t number) const;
   // Those with data, in the order of created_at; live_pages and live_bytes are the caller's to fill in, as is raw_bytes
   // of the current one.
   std::vector<StratumInfo> Describe();
-  // Drops sealed ones: their families at once, their files with the last reference.
+  // Drops sealed ones: their families at once, their files with the last reference. Waits for a Flush() of one of them.
   Status Drop(const std::vector<uint32_t>& numbers);
   // Drops a family that is nowhere.
   Status DropUnknown(const StratumRef& stratum);
@@ -92,6 +104,8 @@ class Strata {
 
   rocksdb::DB* const db_;
   const rocksdb::ColumnFamilyOptions options_;
+  const std::shared_ptr<rocksdb::FileSystem> fs_;
+  const std::string db_path_;
   Executor* const maintenance_;
   Executor* const releasing_;
   const std::shared_ptr<FailLatch> latch_;
@@ -103,6 +117,8 @@ class Strata {
   std::deque<StratumRef> spares_ STRATA_GUARDED_BY(mu_);
   uint32_t next_number_ STRATA_GUARDED_BY(mu_) = 1;
   bool ordered_ STRATA_GUARDED_BY(mu_) = false;  // a creation is queued or under way
+  std::optional<uint32_t> flushing_ STRATA_GUARDED_BY(mu_);
+  CondVar flushed_;
 };
 
 }  // namespace strata::storage

@@ -1,7 +1,6 @@
 #include "storage/verify.h"
 
 #include <fmt/format.h>
-#include <rocksdb/sst_file_reader.h>
 
 #include <algorithm>
 #include <map>
@@ -16,6 +15,7 @@
 #include "storage/page_reader.h"
 #include "storage/replay.h"
 #include "storage/rocks.h"
+#include "storage/verify_files.h"
 #include "storage/watermark.h"
 
 namespace strata::storage {
@@ -42,11 +42,12 @@ class Verifier {
   Status Claim();
   bool OpenDatabase();
   Status TryOpenDatabase();
-  void CheckTableFiles();
-  void CheckTableFile(const std::string& name, const std::string& path, uint64_t size);
+  void CheckEveryFile();
   void CheckCatalog();
   void CheckStrata(const std::vector<StratumRecord>& strata);
   void CheckSubscriptions();
+  void CheckProducers();
+  void CheckResults(const std::string& where, const RecoveredProducer& producer, MessageId end);
   void CheckWatermark(uint64_t commit);
   void CheckChannel(const ChannelRecord& channel, const std::vector<Page>& pages);
   void CheckJump(const ChannelRecord& channel, MessageId from, MessageId to);
@@ -105,7 +106,7 @@ void Verifier::Progress(uint64_t bytes) {
 
 Result<VerifyReport> Verifier::Run() {
   STRATA_RETURN_IF_ERROR(Claim());
-  CheckTableFiles();
+  CheckEveryFile();
   if (OpenDatabase()) CheckCatalog();
   if (progress_) progress_(bytes_read_);
   return std::move(report_);
@@ -134,33 +135,18 @@ Status Verifier::Claim() {
   return Status::Ok();
 }
 
-void Verifier::CheckTableFiles() {
-  bool exists = false;
-  const auto names = ListDirectory(*fs_, db_path_, &exists);
-  if (!names.ok()) return Problem(db_path_, names.status().message());
-  for (const std::string& name : *names) {
-    if (!name.ends_with(".sst")) continue;
-    const std::string path = db_path_ + "/" + name;
-    uint64_t size = 0;
-    fs_->GetFileSize(path, rocksdb::IOOptions(), &size, nullptr).PermitUncheckedError();
-    CheckTableFile(name, path, size);
-  }
-}
-
-void Verifier::CheckTableFile(const std::string& name, const std::string& path, uint64_t size) {
-  const rocksdb::Options options(rocks_.db, rocks_.stratum);
-  rocksdb::SstFileReader reader(options);
-  rocksdb::Status status = reader.Open(path);
-  std::string where = "file " + name;
-  if (status.ok()) {
-    const auto properties = reader.GetTableProperties();
-    if (properties) where = properties->column_family_name + ", " + where;
-    rocksdb::ReadOptions read;
-    read.fill_cache = false;
-    status = reader.VerifyChecksum(read);
-  }
-  if (!status.ok()) Problem(where, status.ToString());
-  Progress(size);
+void Verifier::CheckEveryFile() {
+  FileFindings findings;
+  findings.problem = [this](std::string where, std::string what) {
+    Problem(std::move(where), std::move(what));
+  };
+  findings.remark = [this](std::string where, std::string what) {
+    if (report_.remarks.size() < kMaxListed) {
+      report_.remarks.push_back({std::move(where), std::move(what)});
+    }
+  };
+  findings.progress = [this](uint64_t bytes) { Progress(bytes); };
+  report_.unchecked = CheckFiles(*fs_, options_.path, identity_, findings);
 }
 
 bool Verifier::OpenDatabase() {
@@ -173,8 +159,18 @@ Status Verifier::TryOpenDatabase() {
   std::vector<std::string> names;
   STRATA_RETURN_IF_ERROR(FromRocks(rocksdb::DB::ListColumnFamilies(rocks_.db, db_path_, &names),
                                    "reading the list of strata"));
-  STRATA_ASSIGN_OR_RETURN(const uint64_t flushed, FlushedCommit(rocks_, db_path_));
-  replay_ = std::make_unique<ContiguousReplay>(flushed);
+  STRATA_ASSIGN_OR_RETURN(const Catalog flushed, FlushedCatalog(rocks_, db_path_));
+  std::string absent;
+  const auto watermark =
+      Watermark::Read(*fs_, options_.path + "/" + kWatermarkFile, identity_.id, &absent);
+  const uint64_t durable = watermark.ok() && *watermark ? (*watermark)->commit : 0;
+  replay_ = std::make_unique<ContiguousReplay>(
+      flushed.RecoveredCommit(), durable, [&, this](const BodyReference& where) {
+        // As Store opens it.
+        if (std::find(names.begin(), names.end(), StratumName(where.stratum)) == names.end())
+          return true;
+        return BodyReader(fs_, BodyPath(db_path_, where.stratum)).Read(where).ok();
+      });
   rocks_.db.wal_filter = replay_.get();
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const std::string& name : names) {
@@ -189,7 +185,8 @@ Status Verifier::TryOpenDatabase() {
   for (rocksdb::ColumnFamilyHandle* handle : handles_) {
     uint32_t number = 0;
     if (!ParseStratumName(handle->GetName(), &number)) continue;
-    strata_[number] = std::make_shared<Stratum>(Stratum{number, handle});
+    auto bodies = std::make_shared<BodyReader>(fs_, BodyPath(db_path_, number));
+    strata_[number] = StratumRef(new Stratum{number, handle, std::move(bodies)});
   }
   auto catalog = LoadCatalog(
       db_.get(), db_->DefaultColumnFamily(),
@@ -226,6 +223,7 @@ void Verifier::CheckCatalog() {
             fmt::format("has {} pages and no row of its own", orphans.size()));
   }
   CheckSubscriptions();
+  CheckProducers();
 }
 
 void Verifier::CheckStrata(const std::vector<StratumRecord>& strata) {
@@ -256,6 +254,57 @@ void Verifier::CheckSubscriptions() {
       Problem(where, fmt::format("its cursor is at {}, the channel ends at {}", each.cursor,
                                  next->second));
     }
+  }
+}
+
+void Verifier::CheckProducers() {
+  std::map<ChannelNumber, uint64_t> next_producers;
+  for (const ChannelRecord& each : catalog_.channels) {
+    next_producers[each.number] = each.next_producer;
+  }
+  std::set<std::pair<ChannelNumber, std::string>> names;
+  for (const RecoveredProducer& each : catalog_.producers) {
+    const ProducerRecord& producer = each.record;
+    const std::string where = fmt::format("producer '{}' ({}) of channel {}", producer.name,
+                                          producer.number, producer.channel);
+    const auto next = next_producers.find(producer.channel);
+    if (next == next_producers.end()) {
+      Problem(where, "belongs to no channel");
+      continue;
+    }
+    if (producer.number >= next->second) Problem(where, "its number would be given out again");
+    if (!names.emplace(producer.channel, producer.name).second) {
+      Problem(where, "another producer of the channel has the same name");
+    }
+    CheckResults(where, each, next_ids_[producer.channel]);
+  }
+  if (catalog_.orphan_results > 0) {
+    Problem("catalog",
+            fmt::format("{} results of producers belong to no channel", catalog_.orphan_results));
+  }
+}
+
+// Retention may have taken the batches themselves.
+void Verifier::CheckResults(const std::string& where, const RecoveredProducer& producer,
+                            MessageId end) {
+  const std::vector<ProducerResult> newest = NewestResults(producer.results);
+  if (newest.size() != producer.results.size()) {
+    Problem(where,
+            fmt::format("its results have a hole before sequence {}", newest.front().sequence));
+  }
+  MessageId last = 0;
+  for (const ProducerResult& each : newest) {
+    if (each.first_id + each.count > end) {
+      Problem(where,
+              fmt::format("the result of sequence {} has the ids {}..{}, the channel ends "
+                          "at {}",
+                          each.sequence, each.first_id, each.first_id + each.count - 1, end));
+    }
+    if (each.first_id <= last) {
+      Problem(where,
+              fmt::format("the result of sequence {} has ids of the one before it", each.sequence));
+    }
+    last = each.first_id + each.count - 1;
   }
 }
 
@@ -322,6 +371,9 @@ void Verifier::CheckPage(const ChannelRecord& channel, const Page& page) {
       damage = "is missing";
     }
     if (!*more) break;
+    if (const Result<Buffer> body = reader.Body(batch); !body.ok()) {
+      Problem(NameOf(channel, batch.first_id, batch.next_id()), body.status().message());
+    }
     if (found.batches == 0) found.first_time = batch.append_time;
     if (found.batches > 0 && batch.append_time < found.last_time) {
       Problem(NameOf(channel, batch.first_id, batch.next_id()),
@@ -329,7 +381,7 @@ void Verifier::CheckPage(const ChannelRecord& channel, const Page& page) {
     }
     found.last_time = batch.append_time;
     found.next = batch.next_id();
-    const uint64_t bytes = kMessageKeyBytes + kBatchHeaderBytes + batch.body.size();
+    const uint64_t bytes = kMessageKeyBytes + kBatchHeaderBytes + batch.body_bytes();
     found.bytes += bytes;
     ++found.batches;
     ++report_.batches;

@@ -23,6 +23,11 @@ struct VerifyReport {
   uint64_t batches = 0;
   uint64_t messages = 0;
   uint64_t bytes = 0;
+  // Out of order, but nothing depends on it, or a power cut leaves it so in a sound store: a torn last record of a
+  // log, one damaged slot of the watermark. At most 1,000.
+  std::vector<VerifyProblem> remarks;
+  // Files of which no byte says anything, so that damage in them is neither found nor of consequence: OPTIONS-NNNNNN.
+  std::vector<std::string> unchecked;
   std::vector<VerifyProblem> problems;  // at most 1,000 are listed
   uint64_t problem_count = 0;           // all of them
 
@@ -30,8 +35,9 @@ struct VerifyReport {
 };
 
 // Reads everything in the store at options.path: table files against their checksums, every batch against its own,
-// page rows against the batches below them, ids for density, cursors against their channels, the recovered commit
-// number against the watermark. Changes nothing and holds the store's lock meanwhile (STORE_LOCKED if it is in use).
+// page rows against the batches below them, ids for density, cursors and results of producers against their channels,
+// the recovered commit number against the watermark. Changes nothing and holds the store's lock meanwhile
+// (STORE_LOCKED if it is in use).
 // `progress`, if given, is told the bytes read so far, at most a few times a second.
 // A damaged store is a report with problems, not an error; an error means that it could not be read at all.
 Result<VerifyReport> Verify(const StoreOptions& options,

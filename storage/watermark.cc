@@ -51,6 +51,15 @@ std::string FromHex(const std::string& hex) {
   return bytes;
 }
 
+std::string ToHex(std::string_view bytes) {
+  std::string hex;
+  for (const char c : bytes) {
+    hex.push_back("0123456789abcdef"[static_cast<uint8_t>(c) >> 4]);
+    hex.push_back("0123456789abcdef"[static_cast<uint8_t>(c) & 15]);
+  }
+  return hex;
+}
+
 std::array<char, kSlotBytes> EncodeSlot(std::string_view store_id, uint64_t sequence,
                                         uint64_t commit) {
   std::array<char, kSlotBytes> slot{};
@@ -151,7 +160,8 @@ Result<std::optional<WatermarkContents>> Watermark::Read(rocksdb::FileSystem& fs
                                                          const std::string& path,
                                                          const std::string& store_id,
                                                          std::string* absent) {
-  if (!FileExists(fs, path)) {
+  STRATA_ASSIGN_OR_RETURN(const bool exists, FileExists(fs, path));
+  if (!exists) {
     *absent = path + " is missing";
     return std::optional<WatermarkContents>();
   }
@@ -181,6 +191,58 @@ Result<std::optional<WatermarkContents>> Watermark::Read(rocksdb::FileSystem& fs
     found->next_ids = std::move(next_ids);
   }
   return found;
+}
+
+std::optional<std::string> Watermark::OwnerOf(rocksdb::FileSystem& fs, const std::string& path) {
+  const Result<bool> exists = FileExists(fs, path);
+  if (!exists.ok() || !*exists) return std::nullopt;
+  const auto file = ReadFile(fs, path);
+  if (!file.ok()) return std::nullopt;
+  uint64_t sequence = 0;
+  uint64_t commit = 0;
+  for (size_t i = 0; i < kSlots; ++i) {
+    const std::string_view view = *file;
+    if (view.size() < i * kSlotDistance + kSlotBytes) break;
+    const std::string_view id = view.substr(i * kSlotDistance + 16, 16);
+    if (DecodeSlot(view, i, id, &sequence, &commit) == SlotState::kGood) return ToHex(id);
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> Watermark::Damage(rocksdb::FileSystem& fs, const std::string& path) {
+  std::vector<std::string> damage;
+  const auto file = ReadFile(fs, path);
+  if (!file.ok()) return damage;  // said elsewhere
+  std::string rest = file->substr(0, kTableAt);
+  uint64_t sequence = 0;
+  uint64_t commit = 0;
+  for (size_t i = 0; i < kSlots; ++i) {
+    const size_t at = i * kSlotDistance;
+    const std::string_view id = std::string_view(rest).substr(std::min(at + 16, rest.size()), 16);
+    if (DecodeSlot(rest, i, id, &sequence, &commit) != SlotState::kGood) {
+      damage.push_back("header slot " + std::to_string(i) + " is damaged; the other one counts");
+    }
+    if (at < rest.size())
+      rest.replace(at, std::min(kSlotBytes, rest.size() - at), kSlotBytes, '\0');
+  }
+  if (file->size() < kTableAt) damage.emplace_back("it is cut short");
+  if (rest.find_first_not_of('\0') != std::string::npos) {
+    damage.emplace_back("bytes that say nothing are not zero");
+  }
+  bool any_table = file->size() <= kTableAt;
+  for (size_t region = 0; region < kRegions; ++region) {
+    const size_t at = BlockOffset(region, 0);
+    if (at >= file->size()) continue;
+    const std::string_view block = std::string_view(*file).substr(at, kBlockBytes);
+    NextIds next_ids;
+    const bool readable = DecodeRegion(*file, region, &sequence, &next_ids);
+    any_table |= readable;
+    if (readable || block.find_first_not_of('\0') == std::string_view::npos) continue;
+    damage.push_back("table " + std::to_string(region) +
+                     " is damaged or torn; the other one counts");
+  }
+  if (!any_table) damage.emplace_back("no table of ids is left of it");
+  return damage;
 }
 
 Watermark::Watermark(std::unique_ptr<rocksdb::FSRandomRWFile> file, std::string store_id,

@@ -50,6 +50,12 @@ class Watermark {
                                                        const std::string& store_id,
                                                        std::string* absent);
 
+  // The store that a readable header names; nothing if there is none.
+  static std::optional<std::string> OwnerOf(rocksdb::FileSystem& fs, const std::string& path);
+
+  // What is not as it was written: slots and tables, of each of which there are two, and the zeros between them.
+  static std::vector<std::string> Damage(rocksdb::FileSystem& fs, const std::string& path);
+
   // Opens an existing file for writing; goes on from `contents`.
   static Result<std::unique_ptr<Watermark>> Open(rocksdb::FileSystem& fs, const std::string& path,
                                                  const std::string& store_id,

@@ -31,8 +31,19 @@ nlohmann::ordered_json ToJson(const ChannelInfo& info) {
                                  {"truncated_through", info.truncated_through},
                                  {"pages", info.pages},
                                  {"bytes", info.bytes}};
+  json["exclusive_term"] = info.exclusive_term;
+  if (!info.exclusive_holder.empty()) json["exclusive_holder"] = info.exclusive_holder;
   if (info.last_append_time != 0) json["last_append_time"] = FormatTime(info.last_append_time);
   return json;
+}
+
+std::string WriterText(const ChannelInfo& info) {
+  if (!info.exclusive_holder.empty()) {
+    return fmt::format("only producer '{}', with term {}", info.exclusive_holder,
+                       info.exclusive_term);
+  }
+  if (info.exclusive_term == 0) return "anybody";
+  return fmt::format("plain ones, and named ones with a term of {} or more", info.exclusive_term);
 }
 
 std::string ToText(const ChannelInfo& info, const ChannelSpaceInfo& space) {
@@ -46,6 +57,7 @@ std::string ToText(const ChannelInfo& info, const ChannelSpaceInfo& space) {
       {"truncated through", info.truncated_through == 0 ? std::string("nothing")
                                                         : std::to_string(info.truncated_through)},
       {"last append", FormatTimeOrNever(info.last_append_time)},
+      {"who may append", WriterText(info)},
       {"stored", fmt::format("{} in {} pages", FormatBytes(info.bytes), info.pages)},
   };
   for (auto& field : RuleFields(info.options.retention, space)) fields.push_back(std::move(field));
@@ -124,6 +136,39 @@ Result<int> ListChannels(Client& client, const Io& io, const std::string& prefix
 Result<int> DescribeChannel(Client& client, const Io& io, const std::string& name) {
   STRATA_ASSIGN_OR_RETURN(const ChannelInfo info, client.DescribeChannel(name));
   return Print(client, io, info);
+}
+
+Result<int> ListProducers(Client& client, const Io& io, const std::string& channel) {
+  STRATA_ASSIGN_OR_RETURN(const std::vector<ProducerInfo> producers, client.ListProducers(channel));
+  if (io.json) {
+    auto json = nlohmann::ordered_json::array();
+    for (const ProducerInfo& info : producers) {
+      json.push_back({{"channel", info.channel},
+                      {"name", info.name},
+                      {"term", info.term},
+                      {"last_sequence", info.last_sequence},
+                      {"created_at", FormatTime(info.created_at)},
+                      {"active_at", FormatTime(info.active_at)},
+                      {"open", info.open}});
+    }
+    STRATA_RETURN_IF_ERROR(io.out.Append(ToLine(json)));
+  } else {
+    using enum Table::Align;
+    Table table({{"CHANNEL"},
+                 {"PRODUCER"},
+                 {"TERM", kRight},
+                 {"BATCHES", kRight},
+                 {"OPEN"},
+                 {"LAST ACTIVE"}});
+    for (const ProducerInfo& info : producers) {
+      table.Row({info.channel, info.name, std::to_string(info.term),
+                 FormatCount(info.last_sequence), info.open ? "yes" : "no",
+                 FormatTimeOrNever(info.active_at)});
+    }
+    STRATA_RETURN_IF_ERROR(io.out.Append(table.ToString()));
+  }
+  STRATA_RETURN_IF_ERROR(io.out.Flush());
+  return kExitOk;
 }
 
 Result<int> TruncateChannel(Client& client, const Io& io, const std::string& name,

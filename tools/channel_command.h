@@ -28,6 +28,8 @@ Result<int> CreateChannel(Client& client, const Io& io, const std::string& name,
                           const ChannelOptions& options);
 Result<int> ListChannels(Client& client, const Io& io, const std::string& prefix);
 Result<int> DescribeChannel(Client& client, const Io& io, const std::string& name);
+// The named producers of one channel, or of all if it is empty.
+Result<int> ListProducers(Client& client, const Io& io, const std::string& channel);
 Result<int> TruncateChannel(Client& client, const Io& io, const std::string& name,
                             MessageId through);
 // Only what `change` names; the rest stays as it was described a moment before.

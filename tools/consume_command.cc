@@ -36,10 +36,15 @@ class Consumption {
  private:
   Status Open(Client& client) {
     if (options_.subscription.empty()) {
-      STRATA_ASSIGN_OR_RETURN(reader_, client.OpenReader(options_.channel, options_.from));
+      ReaderOptions reader_options;
+      reader_options.wait_for_channel = options_.wait_for_channel;
+      STRATA_ASSIGN_OR_RETURN(reader_,
+                              client.OpenReader(options_.channel, options_.from, reader_options));
     } else {
       ConsumerOptions consumer_options;
       consumer_options.start = options_.from;
+      consumer_options.wait_for_channel = options_.wait_for_channel;
+      if (options_.failover) consumer_options.mode = ConsumerOptions::Mode::kFailover;
       STRATA_ASSIGN_OR_RETURN(
           std::unique_ptr<Consumer> consumer,
           client.OpenConsumer(options_.channel, options_.subscription, consumer_options));
@@ -52,7 +57,8 @@ class Consumption {
 
   bool Done() const {
     if (io_.stop.requested() || (options_.max && count_ >= *options_.max)) return true;
-    return !options_.follow && reader_->position() >= reader_->end_at_open();
+    if (options_.follow || (consumer_ != nullptr && !consumer_->active())) return false;
+    return reader_->position() >= reader_->end_at_open();
   }
 
   Status Receive() {

@@ -20,8 +20,10 @@ struct ConsumeOptions {
   StartPosition from = {};
   // Not empty: consume with this subscription and acknowledge what was written to io.out.
   std::string subscription = {};
-  std::optional<uint64_t> max = {};  // messages
-  bool follow = false;               // go on after the end that the channel had at the start
+  bool failover = false;                          // wait for the subscription if somebody holds it
+  std::chrono::milliseconds wait_for_channel{0};  // for a channel that does not exist yet
+  std::optional<uint64_t> max = {};               // messages
+  bool follow = false;  // go on after the end that the channel had at the start
   MessageStyle style = MessageStyle::kText;
   std::string separator = "\n";  // for kRaw
 };

@@ -26,6 +26,7 @@
 #include "tools/io.h"
 #include "tools/parse.h"
 #include "tools/produce_command.h"
+#include "tools/repair_command.h"
 #include "tools/status_command.h"
 #include "tools/subscription_command.h"
 #include "tools/verify_command.h"
@@ -37,14 +38,16 @@ constexpr const char* kFooter = R"(
 Addresses: HOST:PORT or unix:PATH of a stratad, or embedded:DIR[?config=FILE] for a broker in this
 process on the directory DIR, which no other process may have open.
 
-Exit codes: 0 done; 1 the command failed (verify: the store has problems); 2 the command line is
-wrong and nothing was tried (verify: the store could not be read); 128 + signal: stopped by it
-before the end of the input, the channel or the compaction.)";
+Exit codes: 0 done; 1 the command failed (verify: the store has problems; repair: something is
+lost); 2 the command line is wrong and nothing was tried (verify: the store could not be read;
+repair: there is no new store); 128 + signal: stopped by it before the end of the input, the channel
+or the compaction.)";
 
 // What the command line asks for; its parts are filled in by the parser.
 struct CommandLine {
   std::string server = "127.0.0.1:7470";
   std::string output = "text";
+  double reconnect_seconds = 10;
   // One of them is set: a command that talks to a broker, or one that does not.
   std::function<Result<int>(Client&, const Io&)> command;
   std::function<int(const Io&)> offline;
@@ -161,6 +164,15 @@ void AddChannelCommands(CLI::App& app, CommandLine& line) {
     };
   });
 
+  CLI::App* producers = channel->add_subcommand(
+      "producers", "Show named producers: who writes, and how far they are");
+  producers->add_option("NAME", args->name, "Of this channel only");
+  producers->callback([args, &line] {
+    line.command = [args](Client& client, const Io& io) {
+      return ListProducers(client, io, args->name);
+    };
+  });
+
   AddAlter(*channel, line);
 
   CLI::App* truncate = channel->add_subcommand("truncate", "Remove messages from the old end");
@@ -204,6 +216,17 @@ void AddProduce(CLI::App& app, CommandLine& line) {
   produce
       ->add_option("--property", args->properties, "NAME=VALUE for every message; may be repeated")
       ->allow_extra_args(false);
+  CLI::Option* name = produce->add_option(
+      "--producer", args->options.producer,
+      "Append as this producer: its batches are numbered, and older instances of it are fenced");
+  name->type_name("NAME");
+  CLI::Option* term = produce->add_option("--term", args->options.term,
+                                          "Of the producer: fences those with a lower one");
+  term->needs(name)->check(CLI::NonNegativeNumber)->type_name("N");
+  produce
+      ->add_flag("--exclusive", args->options.exclusive,
+                 "The channel's only writer; an empty input releases what a dead one still holds")
+      ->needs(term);
   produce->callback([args, &line] {
     for (const std::string& text : args->properties) {
       auto property = Check("--property", ParseProperty(text));
@@ -239,6 +262,20 @@ void AddConsume(CLI::App& app, CommandLine& line) {
       ->add_option("--subscription", args->options.subscription,
                    "Go on where it is, acknowledge what was printed; created if missing")
       ->type_name("NAME");
+  consume
+      ->add_flag("--failover", args->options.failover,
+                 "If somebody else holds the subscription, wait until it is free")
+      ->needs("--subscription");
+  consume
+      ->add_option_function<double>(
+          "--wait",
+          [args](double seconds) {
+            args->options.wait_for_channel =
+                std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+          },
+          "If the channel does not exist, wait so long for its creation")
+      ->check(CLI::Range(0.0, 86400.0 * 365))
+      ->type_name("SECONDS");
   consume->add_option("--max", args->options.max, "Stop after this many messages")->type_name("N");
   consume->add_flag("--follow", args->options.follow, "Wait for more; Ctrl-C ends it");
   AddSeparator(*consume, &args->options.separator, "What raw output writes after a message (\\n)");
@@ -344,9 +381,27 @@ void AddVerify(CLI::App& app, CommandLine& line) {
   });
 }
 
+void AddRepair(CLI::App& app, CommandLine& line) {
+  struct Arguments {
+    std::string directory;
+    std::string into;
+  };
+  auto args = std::make_shared<Arguments>();
+  CLI::App* repair = app.add_subcommand(
+      "repair", "Save what is readable of a damaged store into a new one; DIR stays as it is");
+  repair->add_option("DIR", args->directory, "The store's directory (rocksmq.path)")->required();
+  repair->add_option("--into", args->into, "The new store's; must not exist (DIR.repaired)")
+      ->type_name("NEWDIR");
+  repair->callback([args, &line] {
+    line.offline = [args](const Io& io) { return Repair(io, args->directory, args->into); };
+  });
+}
+
 int RunCommand(const CommandLine& line, const Io& io) {
   if (line.offline) return line.offline(io);
   ClientOptions options;
+  options.reconnect_timeout =
+      std::chrono::milliseconds(static_cast<int64_t>(line.reconnect_seconds * 1000));
   // Called by any thread, and io.err is for this one.
   options.log = [](LogLevel, std::string_view message) {
     fprintf(stderr, "strata: %.*s\n", static_cast<int>(message.size()), message.data());
@@ -379,6 +434,11 @@ int Main(int argc, char** argv) {
       ->envname("STRATA_SERVER")
       ->capture_default_str()
       ->type_name("ADDRESS");
+  app.add_option("--reconnect", line.reconnect_seconds,
+                 "How long to wait for a stratad that went away; 0: not at all")
+      ->check(CLI::Range(0.0, 86400.0 * 365))
+      ->capture_default_str()
+      ->type_name("SECONDS");
   app.add_option("-o,--output", line.output, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
@@ -389,6 +449,7 @@ int Main(int argc, char** argv) {
   AddStatus(app, line);
   AddCompact(app, line);
   AddVerify(app, line);
+  AddRepair(app, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

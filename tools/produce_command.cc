@@ -68,8 +68,11 @@ class Production {
     message_.properties = options_.properties;
     STRATA_ASSIGN_OR_RETURN(const ServerInfo server, client.GetServerInfo());
     max_payload_ = server.max_payload;
-    STRATA_ASSIGN_OR_RETURN(producer_,
-                            client.OpenProducer(options_.channel, {.create_if_missing = true}));
+    STRATA_ASSIGN_OR_RETURN(
+        producer_, client.OpenProducer(options_.channel, {.create_if_missing = true,
+                                                          .name = options_.producer,
+                                                          .term = options_.term,
+                                                          .exclusive = options_.exclusive}));
     Status status = options_.raw ? SendWhole() : SendLines();
     const Status closed = producer_->Close();
     // Its end gives every message a result, those that Close() did not wait for included.

@@ -15,6 +15,9 @@ struct ProduceOptions {
   bool raw = false;              // the whole input is one message
   std::string separator = "\n";  // ends a message, is not part of it; at least one byte
   Properties properties = {};    // of every message
+  std::string producer = {};     // ProducerOptions::name, term and exclusive
+  int64_t term = 0;
+  bool exclusive = false;
 };
 
 // Appends `input`, many messages in flight, until its end or until io.stop. What follows the last

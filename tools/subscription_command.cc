@@ -18,11 +18,15 @@ nlohmann::ordered_json ToJson(const SubscriptionInfo& info) {
                                  {"created_at", FormatTime(info.created_at)}};
   if (info.active_at != 0) json["active_at"] = FormatTime(info.active_at);
   if (!info.holder.empty()) json["holder"] = info.holder;
+  if (info.standby > 0) json["standby"] = info.standby;
   return json;
 }
 
 std::string HolderText(const SubscriptionInfo& info) {
-  return info.holder.empty() ? "nobody" : EscapeText(info.holder);
+  if (info.holder.empty()) return "nobody";
+  std::string text = EscapeText(info.holder);
+  if (info.standby > 0) text += "; " + FormatCount(info.standby) + " waiting for their turn";
+  return text;
 }
 
 std::string ToText(const SubscriptionInfo& info) {

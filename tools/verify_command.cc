@@ -27,6 +27,11 @@ std::string ReportJson(const std::string& directory, const storage::VerifyReport
   for (const storage::VerifyProblem& problem : report.problems) {
     problems.push_back({{"where", problem.where}, {"what", problem.what}});
   }
+  auto& remarks = json["remarks"] = nlohmann::ordered_json::array();
+  for (const storage::VerifyProblem& remark : report.remarks) {
+    remarks.push_back({{"where", remark.where}, {"what", remark.what}});
+  }
+  json["unchecked"] = report.unchecked;
   return ToLine(json);
 }
 
@@ -42,6 +47,12 @@ std::string FormatReport(const std::string& directory, const storage::VerifyRepo
   if (report.problem_count > report.problems.size()) {
     text += fmt::format("... and {} more\n",
                         FormatCount(report.problem_count - report.problems.size()));
+  }
+  for (const storage::VerifyProblem& remark : report.remarks) {
+    text += fmt::format("no harm done: {}: {}\n", remark.where, remark.what);
+  }
+  for (const std::string& file : report.unchecked) {
+    text += fmt::format("not checked: {}: RocksDB writes it, and nothing reads it\n", file);
   }
   return text + fmt::format(
                     "{}: {}; read {} messages in {} batches, {} pages, {} channels and {} "

@@ -8,6 +8,7 @@
 #include "client/batching_producer.h"
 #include "client/calls.h"
 #include "client/deadline.h"
+#include "client/embedded/channel_waiting.h"
 #include "client/embedded/embedded_source.h"
 #include "client/embedded/embedded_transport.h"
 
@@ -29,6 +30,23 @@ const char* SyncName(SyncPolicy policy) {
       return "none";
   }
   return "unknown";
+}
+
+broker::AppendRequest RequestOf(const std::string& channel, const Buffer& batch,
+                                const AppendOptions& options) {
+  return {.channel = channel,
+          .batch = batch,
+          .channel_number = options.channel_number,
+          .producer = options.producer,
+          .term = options.term,
+          .sequence = options.sequence,
+          .expected_next_id = options.expected_next_id,
+          .session = nullptr};
+}
+
+// Everything in a channel that had to be waited for is later than the call.
+StartPosition StartBehind(bool waited, const StartPosition& start) {
+  return waited && start.kind == StartPosition::Kind::kLatest ? StartPosition::Earliest() : start;
 }
 
 }  // namespace
@@ -82,7 +100,8 @@ Status EmbeddedClient::DeleteChannel(const std::string& name) {
 }
 
 Result<AppendResult> EmbeddedClient::Append(const std::string& channel,
-                                            const std::vector<Message>& messages) {
+                                            const std::vector<Message>& messages,
+                                            const AppendOptions& options) {
   BatchBuilder builder;
   size_t size = 0;
   for (const Message& message : messages) {
@@ -90,34 +109,47 @@ Result<AppendResult> EmbeddedClient::Append(const std::string& channel,
   }
   builder.Reserve(size);
   for (const Message& message : messages) builder.Add(message);
-  return Append(channel, builder.Take());
+  return Append(channel, builder.Take(), options);
 }
 
-Result<AppendResult> EmbeddedClient::Append(const std::string& channel, const Buffer& batch) {
+Result<AppendResult> EmbeddedClient::Append(const std::string& channel, const Buffer& batch,
+                                            const AppendOptions& options) {
   const Result<BrokerPtr> broker = Open();
   if (!broker.ok()) return broker.status().WithFate(DataFate::kNotAppended);
-  return (*broker)->Append({.channel = channel, .batch = batch, .channel_number = 0});
+  return (*broker)->Append(RequestOf(channel, batch, options));
 }
 
 Result<std::unique_ptr<Producer>> EmbeddedClient::OpenProducer(const std::string& channel,
                                                                const ProducerOptions& options) {
   STRATA_ASSIGN_OR_RETURN(const BrokerPtr broker, Open());
-  STRATA_ASSIGN_OR_RETURN(const ChannelInfo info,
-                          NothingAppended(broker->OpenChannel(channel, options.create_if_missing)));
+  broker::ProducerOpen open;
+  open.channel = channel;
+  open.create_if_missing = options.create_if_missing;
+  // Here no connection breaks, so a producer without a name needs none.
+  open.producer = options.name;
+  open.term = options.term;
+  open.exclusive = options.exclusive;
+  open.instance = RandomNumber();
+  open.attempt = 1;
+  STRATA_ASSIGN_OR_RETURN(const broker::OpenedProducer opened,
+                          NothingAppended(broker->OpenProducer(open)));
   auto producer = std::make_unique<BatchingProducer>(
-      options, broker->options().limits, info.number,
-      std::make_unique<EmbeddedTransport>(broker, channel, info.number));
+      options, broker->options().limits,
+      BatchingProducer::Opened{opened.channel_number, options.name, opened.next_id},
+      std::make_unique<EmbeddedTransport>(broker, opened, channel, !options.name.empty()), gate_);
   open_.Add(producer->inner());
   return std::unique_ptr<Producer>(std::move(producer));
 }
 
 Result<std::unique_ptr<Reader>> EmbeddedClient::OpenReader(const std::string& channel,
                                                            const StartPosition& start,
-                                                           const ReaderOptions& /*options*/) {
+                                                           const ReaderOptions& options) {
   STRATA_ASSIGN_OR_RETURN(const BrokerPtr broker, Open());
+  STRATA_ASSIGN_OR_RETURN(const bool waited,
+                          AwaitChannel(*broker, channel, options.wait_for_channel, &open_));
   STRATA_ASSIGN_OR_RETURN(std::unique_ptr<broker::Reader> reader,
-                          NothingAppended(broker->OpenReader(channel, start)));
-  auto source = std::make_shared<EmbeddedSource>(broker, std::move(reader), channel, "");
+                          NothingAppended(broker->OpenReader(channel, StartBehind(waited, start))));
+  auto source = std::make_shared<EmbeddedSource>(broker, std::move(reader));
   open_.Add(source);
   const OpenedAt opened = source->opened_at();
   return std::unique_ptr<Reader>(std::make_unique<BatchReader>(std::move(source), opened));
@@ -128,11 +160,16 @@ Result<std::unique_ptr<Consumer>> EmbeddedClient::OpenConsumer(const std::string
                                                                const ConsumerOptions& options) {
   STRATA_ASSIGN_OR_RETURN(const BrokerPtr broker, Open());
   STRATA_RETURN_IF_ERROR(CheckSubscriptionName(subscription));
+  STRATA_ASSIGN_OR_RETURN(const bool waited,
+                          AwaitChannel(*broker, channel, options.wait_for_channel, &open_));
   STRATA_ASSIGN_OR_RETURN(
-      std::unique_ptr<broker::Reader> reader,
-      NothingAppended(broker->OpenSubscription(channel, subscription, options.start,
-                                               HolderOrDefault(options.holder))));
-  auto source = std::make_shared<EmbeddedSource>(broker, std::move(reader), channel, subscription);
+      std::shared_ptr<EmbeddedSource> source,
+      EmbeddedSource::Subscribe(broker,
+                                {.channel = channel,
+                                 .subscription = subscription,
+                                 .start = StartBehind(waited, options.start),
+                                 .holder = HolderOrDefault(options.holder)},
+                                options.mode == ConsumerOptions::Mode::kFailover));
   open_.Add(source);
   const OpenedAt opened = source->opened_at();
   return std::unique_ptr<Consumer>(std::make_unique<BatchReader>(std::move(source), opened));
@@ -145,7 +182,7 @@ Result<FetchResult> EmbeddedClient::Fetch(const std::string& channel, const Star
                           NothingAppended(broker->OpenReader(channel, start)));
   const uint64_t limit =
       options.max_bytes == 0 ? kDefaultFetchBytes : std::min(options.max_bytes, kMostFetchBytes);
-  const auto source = std::make_shared<EmbeddedSource>(broker, std::move(reader), channel, "");
+  const auto source = std::make_shared<EmbeddedSource>(broker, std::move(reader));
   open_.Add(source);
   FetchResult result;
   auto wait = std::min(options.max_wait, kMostFetchWait);
@@ -202,6 +239,22 @@ Status EmbeddedClient::Acknowledge(const std::string& channel, const std::string
                                    MessageId through) {
   return Ask(
       [&](broker::Broker& broker) { return broker.Acknowledge(channel, subscription, through); });
+}
+
+Result<std::vector<AppendResult>> EmbeddedClient::AppendMulti(
+    const std::vector<ChannelAppend>& appends) {
+  const Result<BrokerPtr> broker = Open();
+  if (!broker.ok()) return broker.status().WithFate(DataFate::kNotAppended);
+  std::vector<broker::AppendRequest> requests;
+  requests.reserve(appends.size());
+  for (const ChannelAppend& append : appends) {
+    requests.push_back(RequestOf(append.channel, append.batch, append.options));
+  }
+  return (*broker)->AppendMulti(std::move(requests));
+}
+
+Result<std::vector<ProducerInfo>> EmbeddedClient::ListProducers(const std::string& channel) {
+  return Ask([&](broker::Broker& broker) { return broker.ListProducers(channel); });
 }
 
 Result<ServerInfo> EmbeddedClient::GetServerInfo() {

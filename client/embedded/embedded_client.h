@@ -15,6 +15,7 @@
 #include "broker/broker.h"
 #include "client/client.h"
 #include "client/open_set.h"
+#include "client/partial_gate.h"
 
 namespace strata {
 
@@ -33,9 +34,11 @@ class EmbeddedClient final : public Client {
                                    const RetentionOverrides& retention) override;
   Status DeleteChannel(const std::string& name) override;
 
-  Result<AppendResult> Append(const std::string& channel,
-                              const std::vector<Message>& messages) override;
-  Result<AppendResult> Append(const std::string& channel, const Buffer& batch) override;
+  Result<AppendResult> Append(const std::string& channel, const std::vector<Message>& messages,
+                              const AppendOptions& options) override;
+  Result<AppendResult> Append(const std::string& channel, const Buffer& batch,
+                              const AppendOptions& options) override;
+  Result<std::vector<AppendResult>> AppendMulti(const std::vector<ChannelAppend>& appends) override;
   Result<std::unique_ptr<Producer>> OpenProducer(const std::string& channel,
                                                  const ProducerOptions& options) override;
 
@@ -60,6 +63,7 @@ class EmbeddedClient final : public Client {
   Status Acknowledge(const std::string& channel, const std::string& subscription,
                      MessageId through) override;
 
+  Result<std::vector<ProducerInfo>> ListProducers(const std::string& channel) override;
   Result<ServerInfo> GetServerInfo() override;
   Result<BrokerStatus> GetStatus() override;
   Result<std::vector<ChannelSpaceInfo>> DescribeSpace(const std::string& channel) override;
@@ -76,6 +80,7 @@ class EmbeddedClient final : public Client {
   auto Ask(Call call) const -> decltype(call(std::declval<broker::Broker&>()));
 
   OpenSet open_;
+  const std::shared_ptr<PartialGate> gate_ = std::make_shared<PartialGate>();
   mutable Mutex mu_;
   BrokerPtr broker_ STRATA_GUARDED_BY(mu_);
 };

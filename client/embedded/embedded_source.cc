@@ -7,8 +7,28 @@
 #include "client/deadline.h"
 
 namespace strata {
+
+Result<std::shared_ptr<EmbeddedSource>> EmbeddedSource::Subscribe(
+    std::shared_ptr<broker::Broker> broker, broker::SubscriptionOpen open, bool failover) {
+  const std::shared_ptr<EmbeddedSource> source(new EmbeddedSource(broker));
+  open.news = [signal = source->signal_] { signal->Wake(); };
+  MutexLock lock(source->mu_);
+  if (failover) {
+    STRATA_ASSIGN_OR_RETURN(source->standby_, NothingAppended(broker->StandBy(open)));
+    STRATA_RETURN_IF_ERROR(source->HasReader().status());
+  } else {
+    STRATA_ASSIGN_OR_RETURN(source->reader_, NothingAppended(broker->OpenSubscription(open)));
+    source->position_.store(source->reader_->position(), std::memory_order_relaxed);
+  }
+  return source;
+}
+
 OpenedAt EmbeddedSource::opened_at() {
   MutexLock lock(mu_);
+  if (standby_ != nullptr) {
+    const ChannelInfo info = standby_->channel();
+    return {info.number, 0, 0};
+  }
   if (reader_ == nullptr) return {};  // the client was closed meanwhile
   const ChannelInfo info = reader_->channel();
   return {info.number, reader_->position(), info.next_id};
@@ -36,7 +56,21 @@ Result<ReceivedBatch> EmbeddedSource::Next(std::chrono::milliseconds timeout) {
       signal_->woken = false;
     }
     if (!end_.ok()) return end_;
+    const Result<bool> has_reader = HasReader();
+    if (!has_reader.ok()) {
+      end_ = has_reader.status();
+      return end_;
+    }
+    if (!*has_reader) {
+      if (timeout.count() <= 0) return NothingCame();
+      lock.Unlock();
+      const bool woken = WaitUntilWoken(deadline);
+      lock.Lock();
+      if (!woken) return NothingCame();
+      continue;
+    }
     broker::Reader::Item item = reader_->Next();
+    position_.store(reader_->position(), std::memory_order_relaxed);
     if (auto* delivery = std::get_if<broker::Delivery>(&item)) {
       const broker::StoredBatch& batch = delivery->batch;
       return ReceivedBatch(batch.bytes.Contiguous(), batch.first_id, batch.count, delivery->skip,
@@ -47,14 +81,33 @@ Result<ReceivedBatch> EmbeddedSource::Next(std::chrono::milliseconds timeout) {
       end_ = NothingAppended(*status);
       return end_;
     }
+    if (std::holds_alternative<broker::Moved>(item)) continue;
     if (timeout.count() <= 0) return NothingCame();
-    const bool waits = reader_->WakeWhenReady([signal = signal_] {
-      MutexLock signal_lock(signal->mu);
-      signal->woken = true;
-      signal->changed.NotifyAll();
-    });
-    if (waits && !WaitUntilWoken(deadline)) return NothingCame();
+    if (!reader_->WakeWhenReady([signal = signal_] { signal->Wake(); })) continue;
+    // Others may acknowledge meanwhile, or end this.
+    lock.Unlock();
+    const bool woken = WaitUntilWoken(deadline);
+    lock.Lock();
+    if (!woken) return NothingCame();
   }
+}
+
+Result<bool> EmbeddedSource::HasReader() {
+  if (reader_ != nullptr) return true;
+  if (standby_ == nullptr) return Closed();
+  STRATA_ASSIGN_OR_RETURN(reader_, NothingAppended(standby_->Take()));
+  if (reader_ == nullptr) return false;
+  standby_.reset();
+  position_.store(reader_->position(), std::memory_order_relaxed);
+  return true;
+}
+
+Status EmbeddedSource::CheckActive() {
+  if (reader_ != nullptr) return Status::Ok();
+  if (standby_ == nullptr) return Closed();
+  return NothingAppended(Status(Reason::SUBSCRIPTION_HELD,
+                                "this consumer waits for its turn with the subscription, which " +
+                                    standby_->held_by() + " had when it came"));
 }
 
 bool EmbeddedSource::WaitUntilWoken(std::chrono::steady_clock::time_point deadline) {
@@ -69,20 +122,18 @@ bool EmbeddedSource::WaitUntilWoken(std::chrono::steady_clock::time_point deadli
 
 Result<MessageId> EmbeddedSource::Seek(const StartPosition& to) {
   MutexLock lock(mu_);
-  if (reader_ == nullptr) return Closed();
+  STRATA_RETURN_IF_ERROR(CheckActive());
   if (!end_.ok()) return end_;
-  if (subscription_.empty()) {
-    STRATA_RETURN_IF_ERROR(NothingAppended(reader_->Seek(to)));
-    return reader_->position();
-  }
-  STRATA_ASSIGN_OR_RETURN(const SubscriptionInfo info,
-                          NothingAppended(broker_->SeekSubscription(channel_, subscription_, to)));
-  return info.cursor;
+  STRATA_ASSIGN_OR_RETURN(const broker::Moved moved,
+                          NothingAppended(broker_->Seek(reader_.get(), to)));
+  position_.store(moved.position, std::memory_order_relaxed);
+  return moved.position;
 }
 
 Status EmbeddedSource::Acknowledge(MessageId through) {
   MutexLock lock(mu_);
-  if (reader_ == nullptr) return Closed();
+  STRATA_RETURN_IF_ERROR(CheckActive());
+  if (!end_.ok()) return end_;
   return NothingAppended(reader_->Acknowledge(through));
 }
 
@@ -97,6 +148,7 @@ void EmbeddedSource::End(const Status& why) {
   std::shared_ptr<broker::Broker> broker;
   MutexLock lock(mu_);
   reader_.reset();
+  standby_.reset();
   broker.swap(broker_);
   // The last share closes the store, which takes a while.
   lock.Unlock();

@@ -10,13 +10,19 @@ namespace strata {
 
 class EmbeddedTransport::Queue : public std::enable_shared_from_this<Queue> {
  public:
-  Queue(std::shared_ptr<broker::Broker> broker, std::string channel, ChannelNumber number)
-      : channel_(std::move(channel)), number_(number), broker_(std::move(broker)) {}
+  Queue(std::shared_ptr<broker::Broker> broker, const broker::OpenedProducer& opened,
+        std::string channel, bool named)
+      : channel_(std::move(channel)),
+        number_(opened.channel_number),
+        session_(opened.session),
+        named_(named),
+        broker_(std::move(broker)),
+        last_sequence_(opened.last_sequence) {}
 
   void Push(Buffer batch, Done done) {
     {
       MutexLock lock(mu_);
-      waiting_.push_back({std::move(batch), std::move(done)});
+      waiting_.push_back({std::move(batch), std::move(done), named_ ? ++last_sequence_ : 0});
     }
     Pump();
   }
@@ -48,6 +54,15 @@ class EmbeddedTransport::Queue : public std::enable_shared_from_this<Queue> {
     pumped_.NotifyAll();
   }
 
+  Status Close() {
+    std::shared_ptr<broker::Broker> broker;
+    {
+      MutexLock lock(mu_);
+      broker = broker_;
+    }
+    return broker == nullptr ? Status::Ok() : broker->CloseProducer(session_);
+  }
+
   void Abandon() {
     std::shared_ptr<broker::Broker> broker;
     std::deque<Entry> dropped;
@@ -67,6 +82,7 @@ class EmbeddedTransport::Queue : public std::enable_shared_from_this<Queue> {
   struct Entry {
     Buffer batch;
     Done done;
+    uint64_t sequence = 0;
   };
 
   void Wake() {
@@ -78,7 +94,11 @@ class EmbeddedTransport::Queue : public std::enable_shared_from_this<Queue> {
   }
 
   void Append(broker::Broker& broker, const Entry& entry) {
-    broker.AppendAsync({.channel = channel_, .batch = entry.batch, .channel_number = number_},
+    broker.AppendAsync({.channel = channel_,
+                        .batch = entry.batch,
+                        .channel_number = number_,
+                        .sequence = entry.sequence,
+                        .session = session_},
                        [self = shared_from_this(), entry](const Result<AppendResult>& result) {
                          if (!result.ok() && result.status().reason() == Reason::BACK_PRESSURE) {
                            // Somebody else took the room. Answered inside AppendAsync: Pump() goes
@@ -93,8 +113,11 @@ class EmbeddedTransport::Queue : public std::enable_shared_from_this<Queue> {
 
   const std::string channel_;
   const ChannelNumber number_;
+  const std::shared_ptr<broker::ProducerSession> session_;
+  const bool named_;
   Mutex mu_;
   std::shared_ptr<broker::Broker> broker_ STRATA_GUARDED_BY(mu_);  // null once abandoned
+  uint64_t last_sequence_ STRATA_GUARDED_BY(mu_);                  // given to a batch
   std::deque<Entry> waiting_ STRATA_GUARDED_BY(mu_);
   bool full_ STRATA_GUARDED_BY(mu_) = false;  // the broker will call Wake()
   bool pumping_ STRATA_GUARDED_BY(mu_) = false;
@@ -102,15 +125,18 @@ class EmbeddedTransport::Queue : public std::enable_shared_from_this<Queue> {
   CondVar pumped_;
 };
 
-EmbeddedTransport::EmbeddedTransport(std::shared_ptr<broker::Broker> broker, std::string channel,
-                                     ChannelNumber number)
-    : queue_(std::make_shared<Queue>(std::move(broker), std::move(channel), number)) {}
+EmbeddedTransport::EmbeddedTransport(std::shared_ptr<broker::Broker> broker,
+                                     const broker::OpenedProducer& opened, std::string channel,
+                                     bool named)
+    : queue_(std::make_shared<Queue>(std::move(broker), opened, std::move(channel), named)) {}
 
 EmbeddedTransport::~EmbeddedTransport() { queue_->Abandon(); }
 
 void EmbeddedTransport::Submit(Buffer batch, uint32_t /*count*/, Done done) {
   queue_->Push(std::move(batch), std::move(done));
 }
+
+Status EmbeddedTransport::Finish() { return queue_->Close(); }
 
 void EmbeddedTransport::Abort() { queue_->Abandon(); }
 

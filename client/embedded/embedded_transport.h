@@ -15,12 +15,13 @@ namespace strata {
 
 class EmbeddedTransport final : public BatchTransport {
  public:
-  EmbeddedTransport(std::shared_ptr<broker::Broker> broker, std::string channel,
-                    ChannelNumber number);
+  // `named`: the session's batches are numbered.
+  EmbeddedTransport(std::shared_ptr<broker::Broker> broker, const broker::OpenedProducer& opened,
+                    std::string channel, bool named);
   ~EmbeddedTransport() override;
 
   void Submit(Buffer batch, uint32_t count, Done done) override;
-  void Finish() override {}
+  Status Finish() override;
   // Lets go of the broker: appends under way hold this object, and must not be what closes the
   // broker that answers them.
   void Abort() override;

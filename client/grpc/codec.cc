@@ -1,5 +1,6 @@
 #include "client/grpc/codec.h"
 
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,6 +17,15 @@ Status Malformed(const std::string& why) {
   return NothingAppended(Status(Reason::INTERNAL, "the daemon's answer is malformed: " + why));
 }
 
+// Readers count ids up, one beyond the last: a range that is none would overflow them, or take them back.
+Result<ReceivedBatch> ParseGap(const v1::Gap& gap) {
+  if (gap.first_id() > gap.last_id() || gap.last_id() == std::numeric_limits<MessageId>::max()) {
+    return Malformed("a gap from " + std::to_string(gap.first_id()) + " to " +
+                     std::to_string(gap.last_id()));
+  }
+  return ReceivedBatch(FromProto(gap));
+}
+
 Result<ReceivedBatch> ParseDelivery(const Buffer& message) {
   v1::Delivery head;
   std::optional<Buffer> batch;
@@ -24,6 +34,11 @@ Result<ReceivedBatch> ParseDelivery(const Buffer& message) {
   }
   if (!batch.has_value() || head.skip() >= head.count()) {
     return Malformed("a delivery without messages");
+  }
+  if (head.first_id() < kFirstMessageId ||
+      head.first_id() > std::numeric_limits<MessageId>::max() - head.count()) {
+    return Malformed("a delivery of " + std::to_string(head.count()) + " messages from id " +
+                     std::to_string(head.first_id()));
   }
   return ReceivedBatch(batch->Contiguous(), head.first_id(), head.count(), head.skip(),
                        head.append_time_micros());
@@ -35,7 +50,7 @@ Result<ReceivedBatch> ParseFetchItem(const Buffer& message) {
   if (split.nested.has_value()) return ParseDelivery(*split.nested);
   v1::FetchItem item;
   if (!item.ParseFromString(split.rest) || !item.has_gap()) return Malformed("an empty item");
-  return ReceivedBatch(FromProto(item.gap()));
+  return ParseGap(item.gap());
 }
 
 }  // namespace
@@ -50,12 +65,14 @@ Result<ConsumeEvent> ParseConsumeResponse(const Buffer& message) {
   v1::ConsumeResponse response;
   if (!response.ParseFromString(split->rest)) return Malformed("not a ConsumeResponse");
   switch (response.event_case()) {
+    case v1::ConsumeResponse::kGap: {
+      STRATA_ASSIGN_OR_RETURN(ReceivedBatch gap, ParseGap(response.gap()));
+      return ConsumeEvent(std::move(gap));
+    }
     case v1::ConsumeResponse::kOpened:
-      return ConsumeEvent(response.opened());
-    case v1::ConsumeResponse::kGap:
-      return ConsumeEvent(ReceivedBatch(FromProto(response.gap())));
     case v1::ConsumeResponse::kSought:
-      return ConsumeEvent(response.sought());
+    case v1::ConsumeResponse::kStandby:
+      return ConsumeEvent(std::move(response));
     default:
       return Malformed("a ConsumeResponse without a known event");
   }

@@ -11,9 +11,8 @@
 
 namespace strata {
 
-// One response of a Consume stream.
-using ConsumeEvent =
-    std::variant<v1::ConsumeOpened, ReceivedBatch /* or a gap */, v1::ConsumeSought>;
+// One response of a Consume stream: a batch or a gap, or one of the others.
+using ConsumeEvent = std::variant<ReceivedBatch, v1::ConsumeResponse>;
 
 // INTERNAL for bytes that are not the message: daemon and client do not speak the same protocol.
 Result<ConsumeEvent> ParseConsumeResponse(const Buffer& message);

@@ -13,6 +13,7 @@
 #include "client/calls.h"
 #include "client/deadline.h"
 #include "proto/convert.h"
+#include "proto/freed_memory.h"
 #include "proto/grpc_lifetime.h"
 #include "proto/opaque.h"
 #include "proto/status_mapping.h"
@@ -35,7 +36,9 @@ grpc::ChannelArguments Arguments(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // A restarted daemon is to be found soon: gRPC's default backs off up to two minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  // This is not a pause but what one attempt may take, the daemon's first frame included: a busy
+  // machine needs more than the 100 ms that it was.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   // Neither a proxy from the environment nor the name server has a say in where the data goes.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -63,6 +66,7 @@ Result<std::shared_ptr<Connection>> Connection::Open(const std::string& address,
                                                      const Address& parsed,
                                                      const ClientOptions& options) {
   KeepGrpcInitialized();
+  KeepFreedMemory();
   std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
       parsed.target, grpc::InsecureChannelCredentials(), Arguments(options));
   std::shared_ptr<Connection> connection(new Connection(address, options, std::move(channel)),
@@ -100,6 +104,30 @@ void Connection::SetDeadline(grpc::ClientContext* context, std::chrono::millisec
   context->set_deadline(std::chrono::system_clock::now() + BoundedTimeout(timeout));
 }
 
+std::chrono::steady_clock::time_point Connection::PersistUntil() const {
+  return DeadlineAfter(std::min(options_.call_timeout, options_.reconnect_timeout));
+}
+
+bool Connection::PauseUntil(std::chrono::steady_clock::time_point until,
+                            std::chrono::steady_clock::time_point deadline) {
+  if (until > deadline) return false;
+  MutexLock lock(mu_);
+  while (!interrupted_ && std::chrono::steady_clock::now() < until) {
+    interrupted_changed_.WaitUntil(mu_, until);
+  }
+  return !interrupted_;
+}
+
+void Connection::Interrupt() {
+  MutexLock lock(mu_);
+  interrupted_ = true;
+  interrupted_changed_.NotifyAll();
+}
+
+std::chrono::milliseconds Connection::OpenTimeout() const {
+  return BoundedTimeout(std::min(options_.call_timeout, options_.keepalive));
+}
+
 Result<Buffer> Connection::CallRaw(const std::string& method, const grpc::ByteBuffer& request,
                                    DataFate fate, std::chrono::milliseconds wait) {
   grpc::ClientContext context;
@@ -134,6 +162,9 @@ Status Connection::ToStatus(const grpc::Status& status, DataFate fate) const {
     switch (status.error_code()) {
       case grpc::StatusCode::UNAVAILABLE:
       case grpc::StatusCode::CANCELLED:
+      // How gRPC reports a stream that a proxy, say, has cut in the middle of a frame.
+      case grpc::StatusCode::INTERNAL:
+      case grpc::StatusCode::UNKNOWN:
         return Status(Reason::CONNECTION_LOST, address_ + ": " + status.error_message())
             .WithFate(fate);
       case grpc::StatusCode::DEADLINE_EXCEEDED:

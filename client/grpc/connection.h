@@ -14,8 +14,11 @@
 
 #include "base/buffer.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "client/address.h"
+#include "client/backoff.h"
+#include "client/calls.h"
 #include "client/connect.h"
 #include "proto/callback_threads.h"
 #include "strata/v1/admin.grpc.pb.h"
@@ -66,6 +69,24 @@ class Connection {
   Result<Buffer> CallRaw(const std::string& method, const grpc::ByteBuffer& request, DataFate fate,
                          std::chrono::milliseconds wait = {});
 
+  // Calls `attempt`, which returns a Status or a Result, again while the connection is broken, with
+  // pauses, for as long as a call may take: for what may be asked twice.
+  template <typename Attempt>
+  auto Persist(Attempt attempt) -> decltype(attempt()) {
+    const auto deadline = PersistUntil();
+    for (Backoff backoff;;) {
+      auto answer = attempt();
+      if (answer.ok() || !IsBrokenConnection(StatusOf(answer)) ||
+          !PauseUntil(std::chrono::steady_clock::now() + backoff.Next(), deadline)) {
+        return answer;
+      }
+    }
+  }
+  // Ends the pauses of Persist(), for good.
+  void Interrupt();
+  // How long one attempt to open a stream again may take.
+  std::chrono::milliseconds OpenTimeout() const;
+
   // Binds a stream to a reactor; RawStream starts it.
   void PrepareStream(grpc::ClientContext* context, const std::string& method,
                      grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* reactor);
@@ -80,6 +101,15 @@ class Connection {
   Status Greet();
   static void Destroy(Connection* connection);
   static void SetDeadline(grpc::ClientContext* context, std::chrono::milliseconds timeout);
+  static const Status& StatusOf(const Status& status) { return status; }
+  template <typename T>
+  static Status StatusOf(const Result<T>& result) {
+    return result.status();
+  }
+  std::chrono::steady_clock::time_point PersistUntil() const;
+  // False if `until` is behind the deadline, or it was interrupted.
+  bool PauseUntil(std::chrono::steady_clock::time_point until,
+                  std::chrono::steady_clock::time_point deadline);
 
   // --- Constant after Open() ---
   const std::string address_;
@@ -89,6 +119,10 @@ class Connection {
   const std::unique_ptr<v1::Admin::Stub> admin_;
   const std::unique_ptr<grpc::GenericStub> raw_;
   ServerInfo server_;
+
+  Mutex mu_;
+  CondVar interrupted_changed_;
+  bool interrupted_ STRATA_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace strata

@@ -13,170 +13,213 @@ namespace strata {
 namespace {
 
 constexpr char kConsume[] = "/strata.v1.Log/Consume";
-constexpr char kAcknowledge[] = "/strata.v1.Log/Acknowledge";
 
 }  // namespace
 
-ConsumeStream::ConsumeStream(std::shared_ptr<Connection> connection, Options options)
-    : RawStream(std::move(connection)), options_(std::move(options)) {}
+ConsumeStream::ConsumeStream(std::shared_ptr<Connection> connection, const v1::ConsumeOpen& open,
+                             std::string store_id)
+    : RawStream(std::move(connection)),
+      read_ahead_(static_cast<uint64_t>(open.credit())),
+      store_id_(std::move(store_id)) {}
 
-Result<std::shared_ptr<ConsumeStream>> ConsumeStream::Open(std::shared_ptr<Connection> connection,
-                                                           Options options) {
-  auto stream = std::make_shared<ConsumeStream>(std::move(connection), std::move(options));
+std::shared_ptr<ConsumeStream> ConsumeStream::Open(std::shared_ptr<Connection> connection,
+                                                   const v1::ConsumeOpen& open,
+                                                   std::string store_id) {
+  auto stream = std::make_shared<ConsumeStream>(std::move(connection), open, std::move(store_id));
   v1::ConsumeRequest request;
-  v1::ConsumeOpen& open = *request.mutable_open();
-  open.set_channel(stream->options_.channel);
-  open.set_subscription(stream->options_.subscription);
-  ToProto(stream->options_.start, open.mutable_start());
-  open.set_holder(stream->options_.holder);
-  open.set_credit(static_cast<int64_t>(std::max<uint64_t>(stream->options_.read_ahead, 1)));
+  *request.mutable_open() = open;
   Start(stream, kConsume, ToByteBuffer(request));
-  const Status opened = stream->WaitUntilOpened();
-  if (opened.ok()) return stream;
-  stream->Cancel();
-  return NothingAppended(opened);
+  return stream;
 }
 
-Status ConsumeStream::WaitUntilOpened() {
-  const std::chrono::milliseconds timeout = connection_->options().call_timeout;
-  const auto deadline = DeadlineAfter(timeout);
+ChannelNumber ConsumeStream::channel_number() const {
   MutexLock lock(mu_);
-  while (!opened_.has_value() && end_.ok()) {
-    if (changed_.WaitUntil(mu_, deadline) == std::cv_status::timeout && !opened_.has_value() &&
-        end_.ok()) {
-      return Status(Reason::TIMEOUT, "the daemon did not open the reader within " +
-                                         std::to_string(timeout.count()) + " ms (call_timeout)");
+  return channel_number_;
+}
+
+void ConsumeStream::FollowJumps(Place* place) {
+  while (!ready_.empty() && std::holds_alternative<Jump>(ready_.front())) {
+    const Jump& jump = std::get<Jump>(ready_.front());
+    place->next = jump.position;
+    place->active = true;
+    place->seek = jump.seek;
+    if (jump.opened.has_value()) {
+      place->end_at_open = jump.opened->next_id();
+      place->store_id = jump.opened->store_id();
     }
+    ready_.pop_front();
   }
-  return opened_.has_value() ? Status::Ok() : end_;
 }
 
-OpenedAt ConsumeStream::opened_at() const {
+void ConsumeStream::Settle(Place* place) {
   MutexLock lock(mu_);
-  return {opened_->channel_number(), opened_->position(), opened_->next_id()};
+  FollowJumps(place);
 }
 
-Result<ReceivedBatch> ConsumeStream::Next(std::chrono::milliseconds timeout) {
+Result<ReceivedBatch> ConsumeStream::Next(std::chrono::milliseconds timeout, Place* place) {
   const auto deadline = DeadlineAfter(timeout);
   MutexLock lock(mu_);
   while (true) {
-    if (!closed_.ok()) return closed_;
+    if (!stopped_.ok()) return stopped_;
+    FollowJumps(place);
     if (!ready_.empty()) break;
     if (!end_.ok()) return end_;
     if (timeout.count() <= 0 || (changed_.WaitUntil(mu_, deadline) == std::cv_status::timeout &&
-                                 ready_.empty() && end_.ok() && closed_.ok())) {
+                                 ready_.empty() && end_.ok() && stopped_.ok())) {
       return NothingCame();
     }
   }
-  ReceivedBatch batch = std::move(ready_.front());
+  ReceivedBatch batch = std::get<ReceivedBatch>(std::move(ready_.front()));
   ready_.pop_front();
+  place->next = batch.is_gap() ? batch.gap().last + 1 : batch.last_id() + 1;
   Owe(batch);
-  const int64_t credit = TakeCredit();
+  const bool give = ShouldGiveCredit();
   lock.Unlock();
-  GiveCredit(credit);
+  if (give) WriteWhenIdle();
   lock.Lock();
   return batch;
 }
 
-Result<MessageId> ConsumeStream::Seek(const StartPosition& to) {
+Status ConsumeStream::Seek(const StartPosition& to, std::chrono::milliseconds timeout,
+                           Place* place) {
   v1::ConsumeRequest request;
   ToProto(to, request.mutable_seek());
   {
     MutexLock lock(mu_);
-    if (!closed_.ok()) return closed_;
+    if (!stopped_.ok()) return stopped_;
     if (!end_.ok()) return end_;
-    for (const ReceivedBatch& batch : ready_) Owe(batch);
+    for (const Item& item : ready_) Owe(item);
     ready_.clear();
+    acknowledge_ = 0;
     ++seeks_;
     request.set_add_credit(owed_);
     owed_ = 0;
   }
   Write(ToByteBuffer(request));
-  const std::chrono::milliseconds timeout = connection_->options().call_timeout;
   const auto deadline = DeadlineAfter(timeout);
   MutexLock lock(mu_);
   while (seeks_ > 0) {
-    if (!closed_.ok()) return closed_;
+    if (!stopped_.ok()) return stopped_;
     if (!end_.ok()) return end_;
     if (changed_.WaitUntil(mu_, deadline) == std::cv_status::timeout && seeks_ > 0) {
-      return NothingAppended(Status(Reason::TIMEOUT, "the daemon did not answer the seek within " +
-                                                         std::to_string(timeout.count()) +
-                                                         " ms (call_timeout)"));
+      return NothingAppended(
+          Status(Reason::TIMEOUT, "the daemon did not answer the seek within call_timeout"));
     }
   }
-  return sought_;
+  place->next = sought_.position;
+  place->seek = sought_.seek;
+  return Status::Ok();
 }
 
-Status ConsumeStream::Acknowledge(MessageId through) {
-  if (options_.subscription.empty()) {
-    return NothingAppended(
-        Status(Reason::INVALID_ARGUMENT, "a reader has no subscription to acknowledge to"));
-  }
-  v1::AcknowledgeRequest request;
-  request.set_channel(options_.channel);
-  request.set_subscription(options_.subscription);
-  request.set_through_id(through);
-  return connection_->CallRaw(kAcknowledge, ToByteBuffer(request), DataFate::kNotApplicable)
-      .status();
-}
-
-void ConsumeStream::Close() { End(Status(Reason::CLIENT_CLOSED, "the reader was closed")); }
-
-void ConsumeStream::End(const Status& why) {
+void ConsumeStream::AcknowledgeLater(MessageId through, uint64_t seek) {
   {
     MutexLock lock(mu_);
-    if (closed_.ok()) closed_ = NothingAppended(why);
-    ready_.clear();
-    changed_.NotifyAll();
+    if (seek == acknowledge_seek_) through = std::max(through, acknowledge_);
+    acknowledge_ = through;
+    acknowledge_seek_ = seek;
   }
-  RawStream::End();
+  WriteWhenIdle();
+}
+
+void ConsumeStream::Stop(const Status& why) {
+  MutexLock lock(mu_);
+  if (stopped_.ok()) stopped_ = why;
+  ready_.clear();
+  changed_.NotifyAll();
+}
+
+std::optional<grpc::ByteBuffer> ConsumeStream::Fill() {
+  v1::ConsumeRequest request;
+  MutexLock lock(mu_);
+  const bool acknowledge = acknowledge_ != 0 && active_;
+  if (!ShouldGiveCredit() && !acknowledge) return std::nullopt;
+  request.set_add_credit(std::exchange(owed_, 0));
+  if (acknowledge) {
+    request.set_acknowledge_seek(acknowledge_seek_);
+    request.set_acknowledge_through(std::exchange(acknowledge_, 0));
+  }
+  return ToByteBuffer(request);
 }
 
 void ConsumeStream::OnMessage(Buffer message) {
   Result<ConsumeEvent> event = ParseConsumeResponse(message);
-  int64_t credit = 0;
+  bool give = false;
+  bool opened = false;
+  Status broken;
   {
     MutexLock lock(mu_);
     if (!event.ok()) {
-      if (end_.ok()) end_ = event.status();
-    } else if (const auto* opened = std::get_if<v1::ConsumeOpened>(&*event)) {
-      opened_ = *opened;
-    } else if (const auto* sought = std::get_if<v1::ConsumeSought>(&*event)) {
-      sought_ = sought->position();
-      if (seeks_ > 0) --seeks_;
+      broken = event.status();
+    } else if (auto* batch = std::get_if<ReceivedBatch>(&*event)) {
+      Deliver(std::move(*batch));
+      give = ShouldGiveCredit();
     } else {
-      Deliver(std::get<ReceivedBatch>(std::move(*event)));
-      credit = TakeCredit();
+      const auto& response = std::get<v1::ConsumeResponse>(*event);
+      opened = response.has_opened() || response.has_standby();
+      // What was acknowledged before it was lost is sent again now.
+      give = response.has_opened();
+      broken = Take(response);
     }
+    if (!broken.ok() && end_.ok()) end_ = broken;
     changed_.NotifyAll();
   }
-  if (!event.ok()) Cancel();
-  GiveCredit(credit);
+  if (opened) SetOpened();
+  if (!broken.ok()) Cancel();
+  if (give) WriteWhenIdle();
+}
+
+Status ConsumeStream::Take(const v1::ConsumeResponse& event) {
+  if (event.has_standby()) {
+    channel_number_ = event.standby().channel_number();
+  } else if (event.has_opened()) {
+    const v1::ConsumeOpened& opened = event.opened();
+    channel_number_ = opened.channel_number();
+    if (!store_id_.empty() && opened.store_id() != store_id_) {
+      return NothingAppended(
+          Status(Reason::CHANNEL_RECREATED,
+                 "the daemon serves another store: " + opened.store_id() + ", not " + store_id_));
+    }
+    active_ = true;
+    Jumped({opened.position(), opened.seek_number(), opened});
+  } else if (event.has_sought()) {
+    const Jump jump{event.sought().position(), event.sought().seek_number()};
+    if (!event.sought().by_other()) {
+      sought_ = jump;
+      if (seeks_ > 0) --seeks_;
+    } else if (seeks_ == 0) {
+      Jumped(jump);
+    }
+  }
+  return Status::Ok();
+}
+
+void ConsumeStream::Jumped(Jump jump) {
+  if (!stopped_.ok()) return;
+  // What was received ahead belongs to the old place, except that the stream was opened there.
+  if (!jump.opened.has_value() && !ready_.empty()) {
+    if (const auto* first = std::get_if<Jump>(&ready_.front())) jump.opened = first->opened;
+  }
+  for (const Item& item : ready_) Owe(item);
+  ready_.clear();
+  ready_.emplace_back(std::move(jump));
 }
 
 void ConsumeStream::Deliver(ReceivedBatch batch) {
-  if (!closed_.ok()) return;
+  if (!stopped_.ok()) return;
   if (seeks_ > 0) {
     Owe(batch);
     return;
   }
-  ready_.push_back(std::move(batch));
+  ready_.emplace_back(std::move(batch));
 }
 
-void ConsumeStream::Owe(const ReceivedBatch& batch) {
-  if (!batch.is_gap()) owed_ += static_cast<int64_t>(batch.bytes().size());
+void ConsumeStream::Owe(const Item& item) {
+  const auto* batch = std::get_if<ReceivedBatch>(&item);
+  if (batch != nullptr && !batch->is_gap()) owed_ += static_cast<int64_t>(batch->bytes().size());
 }
 
-int64_t ConsumeStream::TakeCredit() {
-  if (owed_ == 0 || owed_ < static_cast<int64_t>(options_.read_ahead / 2)) return 0;
-  return std::exchange(owed_, 0);
-}
-
-void ConsumeStream::GiveCredit(int64_t bytes) {
-  if (bytes == 0) return;
-  v1::ConsumeRequest request;
-  request.set_add_credit(bytes);
-  Write(ToByteBuffer(request));
+bool ConsumeStream::ShouldGiveCredit() const {
+  return owed_ > 0 && owed_ >= static_cast<int64_t>(read_ahead_ / 2);
 }
 
 void ConsumeStream::OnEnd(const grpc::Status& status, uint64_t /*sent*/) {

@@ -1,60 +1,49 @@
-// ProduceStream: the BatchTransport over a Produce call. Batches are pipelined; results come in
-// the order of the batches.
+// ProduceStream: one Produce call. Batches are pipelined; results come in the order of the batches.
+// What outlives the call, numbering and sending again, is ReconnectingProducer's.
 #pragma once
 
-#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
-#include <string>
+#include <vector>
 
 #include "base/mutex.h"
-#include "client/batching_producer.h"
 #include "client/grpc/raw_stream.h"
+#include "client/types.h"
 #include "strata/v1/log.pb.h"
 
 namespace strata {
 
 class ProduceStream final : public RawStream {
  public:
-  explicit ProduceStream(std::shared_ptr<Connection> connection)
-      : RawStream(std::move(connection)) {}
+  // Called on threads of gRPC, one after the other, without a lock of the stream.
+  struct Events {
+    // Of the next batches without a result, in order.
+    std::function<void(std::vector<AppendResult>)> results;
+    // Nothing comes any more. `why` is OK if the stream was half-closed and everything answered;
+    // otherwise it speaks of the first batch without a result.
+    std::function<void(const Status& why)> end;
+  };
 
-  // Opens the stream and waits until the daemon has accepted it.
-  static Result<std::shared_ptr<ProduceStream>> Open(std::shared_ptr<Connection> connection,
-                                                     const std::string& channel,
-                                                     const ProducerOptions& options);
+  ProduceStream(std::shared_ptr<Connection> connection, Events events)
+      : RawStream(std::move(connection)), events_(std::move(events)) {}
 
-  ChannelNumber channel_number() const;
-  // See BatchTransport.
-  void Submit(Buffer batch, BatchTransport::Done done);
+  // Begins the call; AwaitOpened() tells how it goes.
+  static std::shared_ptr<ProduceStream> Open(std::shared_ptr<Connection> connection,
+                                             const v1::ProduceOpen& open, Events events);
+  // REQUIRES: AwaitOpened() was OK.
+  v1::ProduceOpened opened() const;
+  // After all that was submitted before.
+  void Submit(uint64_t sequence, const Buffer& batch);
 
  private:
-  Status WaitUntilOpened();
   void OnMessage(Buffer message) override;
   void OnEnd(const grpc::Status& status, uint64_t sent) override;
 
+  const Events events_;
   mutable Mutex mu_;
-  CondVar changed_;
-  std::optional<v1::ProduceOpened> opened_ STRATA_GUARDED_BY(mu_);
-  std::deque<BatchTransport::Done> unanswered_ STRATA_GUARDED_BY(mu_);
-  uint64_t submitted_ STRATA_GUARDED_BY(mu_) = 0;
-  Status end_ STRATA_GUARDED_BY(mu_);  // not OK once the stream has ended or must end
-};
-
-// What the producer owns of the stream.
-class ProduceTransport final : public BatchTransport {
- public:
-  explicit ProduceTransport(std::shared_ptr<ProduceStream> stream) : stream_(std::move(stream)) {}
-  ~ProduceTransport() override { stream_->Cancel(); }
-
-  void Submit(Buffer batch, uint32_t /*count*/, Done done) override {
-    stream_->Submit(std::move(batch), std::move(done));
-  }
-  void Finish() override { stream_->End(); }
-  void Abort() override;
-
- private:
-  const std::shared_ptr<ProduceStream> stream_;
+  v1::ProduceOpened opened_ STRATA_GUARDED_BY(mu_);
+  Status broken_ STRATA_GUARDED_BY(mu_);  // the daemon's answer made no sense
 };
 
 }  // namespace strata

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "client/calls.h"
 #include "client/deadline.h"
 #include "proto/opaque.h"
 
@@ -30,7 +31,33 @@ void RawStream::Write(grpc::ByteBuffer message) {
   MutexLock lock(mu_);
   if (stopped_ || broken_ || half_close_) return;
   to_write_.push_back(std::move(message));
-  if (!writing_) StartNextWrite();
+  if (!writing_ && !filling_) StartNextWrite();
+}
+
+void RawStream::WriteWhenIdle() {
+  MutexLock lock(mu_);
+  wants_fill_ = true;
+  if (!writing_ && !filling_) GoOnWriting();
+}
+
+void RawStream::GoOnWriting() {
+  if (broken_ || stopped_ || writes_done_) return;
+  while (to_write_.empty() && wants_fill_) {
+    wants_fill_ = false;
+    filling_ = true;
+    mu_.Unlock();
+    std::optional<grpc::ByteBuffer> message = Fill();
+    mu_.Lock();
+    filling_ = false;
+    if (message.has_value()) to_write_.push_back(*std::move(message));
+  }
+  if (broken_ || stopped_) return;
+  if (!to_write_.empty()) {
+    StartNextWrite();
+  } else if (half_close_ && !writes_done_) {
+    writes_done_ = true;
+    StartWritesDone();
+  }
 }
 
 void RawStream::StartNextWrite() {
@@ -43,7 +70,7 @@ void RawStream::HalfClose() {
   MutexLock lock(mu_);
   if (stopped_ || broken_ || half_close_) return;
   half_close_ = true;
-  if (!writing_) StartWritesDone();
+  if (!writing_ && !filling_) GoOnWriting();
 }
 
 void RawStream::Cancel() { context_.TryCancel(); }
@@ -73,12 +100,30 @@ void RawStream::OnWriteDone(bool ok) {
   writing_ = false;
   to_write_.pop_front();
   if (!ok) broken_ = true;
-  if (broken_ || stopped_) return;
-  if (!to_write_.empty()) {
-    StartNextWrite();
-  } else if (half_close_) {
-    StartWritesDone();
+  if (!filling_) GoOnWriting();
+}
+
+void RawStream::SetOpened() {
+  MutexLock lock(ending_->mu);
+  ending_->opened = true;
+  ending_->changed.NotifyAll();
+}
+
+Status RawStream::AwaitOpened(std::chrono::milliseconds timeout, const char* what) {
+  const auto deadline = DeadlineAfter(timeout);
+  MutexLock lock(ending_->mu);
+  while (!ending_->opened && !ending_->ended) {
+    if (ending_->changed.WaitUntil(ending_->mu, deadline) == std::cv_status::timeout &&
+        !ending_->opened && !ending_->ended) {
+      return NothingAppended(Status(Reason::TIMEOUT, std::string("the daemon did not open the ") +
+                                                         what + " within " +
+                                                         std::to_string(timeout.count()) + " ms"));
+    }
   }
+  if (ending_->opened) return Status::Ok();
+  if (!ending_->why.ok()) return NothingAppended(ending_->why);
+  return NothingAppended(
+      Status(Reason::CONNECTION_LOST, std::string("the daemon ended the stream of the ") + what));
 }
 
 void RawStream::OnDone(const grpc::Status& status) {
@@ -91,11 +136,18 @@ void RawStream::OnDone(const grpc::Status& status) {
     sent = sent_;
     to_write_.clear();
   }
+  const Status why = connection_->ToStatus(status, DataFate::kMayHaveBeenAppended);
   OnEnd(status, sent);
   self.reset();
   MutexLock lock(ending->mu);
   ending->ended = true;
+  ending->why = why;
   ending->changed.NotifyAll();
+}
+
+bool RawStream::EndedInPeace() {
+  MutexLock lock(ending_->mu);
+  return ending_->ended && ending_->why.ok();
 }
 
 bool RawStream::WaitUntilEnded(std::chrono::milliseconds timeout) {

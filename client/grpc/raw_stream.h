@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <grpcpp/support/byte_buffer.h>
@@ -35,20 +36,32 @@ class RawStream : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   static void Start(const std::shared_ptr<RawStream>& stream, const std::string& method,
                     grpc::ByteBuffer first);
 
+  // Waits until the daemon has accepted the stream (SetOpened), or has ended it: then why. TIMEOUT
+  // leaves it going. `what` is what the daemon should open.
+  Status AwaitOpened(std::chrono::milliseconds timeout, const char* what);
   // Sends after what was written before. Dropped if the stream is ending: OnEnd() tells.
   void Write(grpc::ByteBuffer message);
+  // Calls Fill() for a message as soon as nothing is being written: what has gathered until then goes
+  // out as one.
+  void WriteWhenIdle();
   // Nothing is written any more; the daemon may still answer.
   void HalfClose();
   void Cancel();
   // False when the stream has not ended in time, or at once when called by a callback of a stream,
   // which the end would wait for.
   bool WaitUntilEnded(std::chrono::milliseconds timeout);
+  // The daemon has handled everything that was written.
+  bool EndedInPeace();
   // HalfClose(), some time for the daemon to end the stream, else Cancel().
   void End();
 
  protected:
   explicit RawStream(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
 
+  // The daemon has accepted the stream.
+  void SetOpened();
+  // See WriteWhenIdle(). On any thread.
+  virtual std::optional<grpc::ByteBuffer> Fill() { return std::nullopt; }
   // On a thread of gRPC, one after the other.
   virtual void OnMessage(Buffer message) = 0;
   // After everything else. `sent` of the messages given to Write() (and Start) were handed to gRPC;
@@ -62,6 +75,8 @@ class RawStream : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   void OnWriteDone(bool ok) override;
   void OnDone(const grpc::Status& status) override;
   void StartNextWrite() STRATA_REQUIRES(mu_);
+  // Writes what is due, which may be what Fill() brings: mu_ is released meanwhile.
+  void GoOnWriting() STRATA_REQUIRES(mu_);
   // No operation is started from now on.
   void StopWriting() STRATA_REQUIRES(mu_);
 
@@ -69,7 +84,9 @@ class RawStream : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   struct Ending {
     Mutex mu;
     CondVar changed;
+    bool opened STRATA_GUARDED_BY(mu) = false;
     bool ended STRATA_GUARDED_BY(mu) = false;
+    Status why STRATA_GUARDED_BY(mu);  // once ended; OK if it was ended in peace
   };
 
   grpc::ClientContext context_;
@@ -80,7 +97,10 @@ class RawStream : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   Mutex mu_;
   std::deque<grpc::ByteBuffer> to_write_ STRATA_GUARDED_BY(mu_);  // the first may be under way
   bool writing_ STRATA_GUARDED_BY(mu_) = false;
+  bool wants_fill_ STRATA_GUARDED_BY(mu_) = false;
+  bool filling_ STRATA_GUARDED_BY(mu_) = false;
   bool half_close_ STRATA_GUARDED_BY(mu_) = false;
+  bool writes_done_ STRATA_GUARDED_BY(mu_) = false;
   bool broken_ STRATA_GUARDED_BY(mu_) = false;   // a write failed; the failing read will follow
   bool stopped_ STRATA_GUARDED_BY(mu_) = false;  // the hold is given back
   uint64_t sent_ STRATA_GUARDED_BY(mu_) = 0;

@@ -11,6 +11,7 @@
 #include "client/client.h"
 #include "client/grpc/connection.h"
 #include "client/open_set.h"
+#include "client/partial_gate.h"
 #include "proto/convert.h"
 
 namespace strata {
@@ -19,7 +20,7 @@ class RemoteClient final : public Client {
  public:
   explicit RemoteClient(std::shared_ptr<Connection> connection)
       : connection_(std::move(connection)) {}
-  ~RemoteClient() override { open_.EndAll(); }
+  ~RemoteClient() override { RemoteClient::Close(); }
 
   Result<ChannelInfo> CreateChannel(const std::string& name,
                                     const ChannelOptions& options) override;
@@ -31,9 +32,11 @@ class RemoteClient final : public Client {
                                    const RetentionOverrides& retention) override;
   Status DeleteChannel(const std::string& name) override;
 
-  Result<AppendResult> Append(const std::string& channel,
-                              const std::vector<Message>& messages) override;
-  Result<AppendResult> Append(const std::string& channel, const Buffer& batch) override;
+  Result<AppendResult> Append(const std::string& channel, const std::vector<Message>& messages,
+                              const AppendOptions& options) override;
+  Result<AppendResult> Append(const std::string& channel, const Buffer& batch,
+                              const AppendOptions& options) override;
+  Result<std::vector<AppendResult>> AppendMulti(const std::vector<ChannelAppend>& appends) override;
   Result<std::unique_ptr<Producer>> OpenProducer(const std::string& channel,
                                                  const ProducerOptions& options) override;
 
@@ -58,6 +61,7 @@ class RemoteClient final : public Client {
   Status Acknowledge(const std::string& channel, const std::string& subscription,
                      MessageId through) override;
 
+  Result<std::vector<ProducerInfo>> ListProducers(const std::string& channel) override;
   Result<ServerInfo> GetServerInfo() override;
   Result<BrokerStatus> GetStatus() override;
   Result<std::vector<ChannelSpaceInfo>> DescribeSpace(const std::string& channel) override;
@@ -75,8 +79,16 @@ class RemoteClient final : public Client {
              const Request& request)
       -> Result<decltype(FromProto(std::declval<const Response&>()))>;
 
+  // The same for calls that may be made twice: again while the connection is broken.
+  template <typename Request, typename Response>
+  auto AdminAgain(grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                          Response*),
+                  const Request& request)
+      -> Result<decltype(FromProto(std::declval<const Response&>()))>;
+
   const std::shared_ptr<Connection> connection_;
   OpenSet open_;
+  const std::shared_ptr<PartialGate> gate_ = std::make_shared<PartialGate>();
   std::atomic<bool> closed_{false};
 };
 

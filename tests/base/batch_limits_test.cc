@@ -78,6 +78,17 @@ TEST_CASE("a length that reaches out of its message or property is refused") {
   CHECK(Check(BatchOf(Field(2, "\x0a")) + follower).reason() == Reason::INVALID_BATCH);
 }
 
+// A client in another language reads it with protobuf's own parser, which knows no longer ones.
+TEST_CASE("a batch with a tag or a length of six bytes is refused") {
+  const std::string message("\x0a\x00", 2);
+  const auto refused = [&](const std::string& bytes) {
+    return CheckBatch(Buffer(bytes), BatchLimits()).status().reason() == Reason::INVALID_BATCH;
+  };
+  CHECK_FALSE(refused(std::string("\x0a\x82\x80\x80\x80\x00", 6) + message));
+  CHECK(refused(std::string("\x0a\x82\x80\x80\x80\x80\x00", 7) + message));
+  CHECK(refused(std::string("\x8a\x80\x80\x80\x80\x00\x02", 7) + message));
+}
+
 TEST_CASE("a message with two payloads is refused") {
   CHECK(Check(BatchOf(Field(1, "a") + Field(1, "a"))).reason() == Reason::INVALID_BATCH);
   CHECK(Check(BatchOf(Field(1, "") + Field(1, ""))).reason() == Reason::INVALID_BATCH);

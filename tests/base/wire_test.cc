@@ -84,6 +84,19 @@ TEST_CASE("a tag has a field above 0 and one of the four wire types in use") {
   CHECK_FALSE(ReadsTag(Varint(uint64_t{1} << 32 | 0x0a)));
 }
 
+TEST_CASE("a tag or length of more than five bytes is refused, as protobuf's own parsers do") {
+  const auto reads_length = [](const std::string& bytes) {
+    const Buffer buffer(bytes + "abc");
+    Cursor cursor(buffer);
+    size_t length = 0;
+    return cursor.ReadLength(&length) && length == 3;
+  };
+  CHECK(ReadsTag(std::string("\x8a\x80\x80\x80\x00", 5)));
+  CHECK_FALSE(ReadsTag(std::string("\x8a\x80\x80\x80\x80\x00", 6)));
+  CHECK(reads_length(std::string("\x83\x80\x80\x80\x00", 5)));
+  CHECK_FALSE(reads_length(std::string("\x83\x80\x80\x80\x80\x00", 6)));
+}
+
 TEST_CASE("a length beyond the bytes that are left is refused, up to the largest") {
   for (const uint64_t length : {uint64_t{4}, uint64_t{1} << 31, uint64_t{1} << 32, kMax64}) {
     const Buffer buffer(Varint(length) + "abc");

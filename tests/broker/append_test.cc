@@ -226,8 +226,7 @@ TEST_CASE("closing completes what is in flight, and refuses everything after") {
   CHECK(refused(broker->DeleteChannel("logs")) == Reason::SHUTTING_DOWN);
   CHECK(refused(broker->TruncateChannel("logs", 1).status()) == Reason::SHUTTING_DOWN);
   CHECK(refused(broker->OpenReader("logs", {}).status()) == Reason::SHUTTING_DOWN);
-  CHECK(refused(broker->OpenSubscription("logs", "sub", {}, "me").status()) ==
-        Reason::SHUTTING_DOWN);
+  CHECK(refused(broker.Hold("logs", "sub", {}, "me").status()) == Reason::SHUTTING_DOWN);
   CHECK(refused(broker->SeekSubscription("logs", "sub", {}).status()) == Reason::SHUTTING_DOWN);
   CHECK(refused(broker->DeleteSubscription("logs", "sub")) == Reason::SHUTTING_DOWN);
   CHECK(refused(broker->Acknowledge("logs", "sub", 1)) == Reason::SHUTTING_DOWN);
@@ -296,6 +295,16 @@ TEST_CASE("appends that race with closing are each answered once, and stored if 
     REQUIRE(after.NextId("logs") == static_cast<MessageId>(stored.size()) + 1);
     REQUIRE(broker.disk().breaches() == Lines{});
   }
+}
+
+TEST_CASE("a store that fails where no append meets it has failed the broker") {
+  TestBroker broker;
+  REQUIRE(broker.Create("logs"));
+  CHECK(broker->failure().ok());
+  broker.disk().FailNextSync();
+  REQUIRE_FALSE(broker.disk().Sync().ok());  // as of a thread of the store's own
+  CHECK(broker->failure().reason() == Reason::STORE_FAILED);
+  CHECK(broker.Append("logs", {"late"}).status().reason() == Reason::STORE_FAILED);
 }
 
 TEST_CASE("the store is told once a second what is acknowledged, if anything is new") {

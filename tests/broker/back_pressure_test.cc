@@ -117,6 +117,47 @@ TEST_CASE("whoever waits is not woken while there is no room for them") {
   REQUIRE(large.Await(1));
 }
 
+TEST_CASE(
+    "those who wait are woken in their order, and only as many as there is room for together") {
+  TestBroker broker(Pending(1'000));
+  REQUIRE(broker.Create("logs"));
+  broker.store().syncs.Close();
+  Answers answers;
+  broker.AppendAsync("logs", {Payload(400)}, &answers);
+  broker.store().syncs.AwaitWaiting(1);
+  broker.AppendAsync("logs", {Payload(600)}, &answers);
+  Bell first;
+  Bell second;
+  Bell third;
+  REQUIRE(broker->WakeWhenRoom(200, first.Ringer()));
+  REQUIRE(broker->WakeWhenRoom(300, second.Ringer()));
+  REQUIRE(broker->WakeWhenRoom(200, third.Ringer()));
+  broker.store().syncs.LetPass(1);
+  REQUIRE(first.Await(1));
+  REQUIRE(answers.Await(1)[0].ok());
+  // Alone each would fit into the 400 bytes. The third one would even with the first, but not before the second.
+  CHECK(second.rings() == 0);
+  CHECK(third.rings() == 0);
+  // The first one has gone and appends nothing: what is pending still brings the others their turn.
+  broker.store().syncs.Open();
+  REQUIRE(second.Await(1));
+  REQUIRE(third.Await(1));
+  CHECK(first.rings() == 1);
+}
+
+TEST_CASE("of thousands who wait nobody is forgotten, though none of those who are woken appends") {
+  TestBroker broker(Pending(1'000));
+  REQUIRE(broker.Create("logs"));
+  broker.store().syncs.Close();
+  Answers answers;
+  broker.AppendAsync("logs", {Payload(1'000)}, &answers);
+  Bell bell;
+  for (int i = 0; i < 5'000; ++i) REQUIRE(broker->WakeWhenRoom(700, bell.Ringer()));
+  broker.store().syncs.Open();
+  REQUIRE(bell.Await(5'000));
+  REQUIRE(answers.Await(1)[0].ok());
+}
+
 TEST_CASE("closing wakes whoever waits for room") {
   TestBroker broker(Pending(1'000));
   REQUIRE(broker.Create("logs"));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "broker/committer.h"
+#include "broker/wakes.h"
 #include "tests/broker/fixture.h"
 
 namespace strata::testing {
@@ -57,6 +58,8 @@ class TestOperation final : public broker::CommitOperation {
 
   // Where it was prepared, published and answered.
   std::thread::id prepared_on, published_on, done_on;
+  // So many wakes could have done their work when it was published.
+  int spare_wakes = 0;
   // Written by Done.
   Status answer;
   MessageId id = 0;
@@ -155,6 +158,7 @@ inline Status TestOperation::Prepare(storage::WriteGroup* group) {
 
 inline void TestOperation::Publish() {
   published_on = std::this_thread::get_id();
+  while (broker::SpareTime::Take()) ++spare_wakes;
   owner_->journal.Note("publish " + name_);
 }
 

@@ -1,5 +1,6 @@
 // durability.sync: interval and none.
 #include <chrono>
+#include <thread>
 
 #include "tests/broker/committer_fixture.h"
 #include "tests/support/catch.h"
@@ -73,6 +74,20 @@ TEST_CASE("with an interval writes go on while a sync runs, and the next interva
   REQUIRE(Eventually([&] { return test.disk->durable_groups() == 3; }));
 }
 
+TEST_CASE("with an interval a stop that begins while a sync runs comes to its end") {
+  TestCommitter test(SyncPolicy::kInterval);
+  (void)test.Run("a");
+  REQUIRE(IntervalBegun(test));
+  test.disk->HoldSyncs();
+  test.clock.Advance(milliseconds(10));
+  test.disk->AwaitHeldSync();
+  std::thread stopper([&] { test.committer->Stop(); });
+  const bool begun = Eventually([&] { return !test.Run("late")->answer.ok(); });
+  test.disk->ReleaseSyncs();
+  stopper.join();
+  CHECK(begun);
+}
+
 TEST_CASE("with an interval a failed sync stops the store, and what it covered stays answered") {
   TestCommitter test(SyncPolicy::kInterval);
   const TestOperation* const early = test.Run("early");
@@ -96,6 +111,42 @@ TEST_CASE("with an interval stopping does not wait for its end") {
   REQUIRE(IntervalBegun(test));
   test.committer->Stop();
   CHECK(test.clock.waiters() == 0);
+}
+
+TEST_CASE("without waiting for a sync a small submitted operation is written by its idle caller") {
+  for (const SyncPolicy policy : {SyncPolicy::kInterval, SyncPolicy::kNone}) {
+    TestCommitter test(policy, 1u << 20);
+    const std::thread::id here = std::this_thread::get_id();
+    const TestOperation* const small = test.Submit("small", 16u << 10);
+    CHECK(small->answers.load() == 1);
+    CHECK(small->answer.ok());
+    CHECK(small->done_on == here);
+    // What comes right behind it is for a thread that is awake, and so is what is large.
+    const TestOperation* const next = test.Submit("next");
+    REQUIRE(TestCommitter::Answered(next));
+    CHECK(next->done_on != here);
+    test.clock.Advance(hours(1));
+    const TestOperation* const large = test.Submit("large", (16u << 10) + 1);
+    REQUIRE(TestCommitter::Answered(large));
+    CHECK(large->done_on != here);
+    CHECK(test.disk->groups() == 4);
+  }
+}
+
+TEST_CASE("an operation that is submitted while its caller's last one is written goes behind it") {
+  TestCommitter test(SyncPolicy::kNone);
+  test.store.writes.Close();
+  std::thread caller([&] { (void)test.Submit("first"); });
+  test.store.writes.AwaitWaiting(1);
+  TestOperation second(&test, "second");
+  test.clock.Advance(hours(1));
+  test.committer->Submit(&second);
+  CHECK(second.answers.load() == 0);
+  test.store.writes.Open();
+  caller.join();
+  REQUIRE(TestCommitter::Answered(&second));
+  CHECK(second.done_on != std::this_thread::get_id());
+  CHECK(test.journal.Of("done") == Lines{"done first OK", "done second OK"});
 }
 
 TEST_CASE("without syncs an operation is answered after its write, and nothing is ever synced") {

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "broker/wakes.h"
 #include "tests/broker/committer_fixture.h"
 #include "tests/support/catch.h"
 #include "tests/support/random.h"
@@ -41,14 +42,62 @@ TEST_CASE(
   CHECK(test.disk->durable_groups() == 21);
 }
 
-TEST_CASE("a submitted operation is done by the committer's threads") {
+TEST_CASE(
+    "a lone submitted operation is handed over once: one thread writes, syncs and answers it") {
   TestCommitter test;
-  const TestOperation* const op = test.Submit("a");
-  REQUIRE(TestCommitter::Answered(op));
-  CHECK(op->answer.ok());
-  CHECK(op->prepared_on != std::this_thread::get_id());
-  CHECK(op->done_on != std::this_thread::get_id());
-  CHECK(op->done_on != op->prepared_on);
+  for (int i = 0; i < 20; ++i) {
+    const TestOperation* const op = test.Submit("a");
+    REQUIRE(TestCommitter::Answered(op));
+    REQUIRE(op->answer.ok());
+    REQUIRE(op->prepared_on != std::this_thread::get_id());
+    REQUIRE(test.store.write_thread() == op->prepared_on);
+    REQUIRE(test.store.sync_thread() == op->prepared_on);
+    REQUIRE(op->published_on == op->prepared_on);
+    REQUIRE(op->done_on == op->prepared_on);
+  }
+  CHECK(test.disk->syncs() == 21);
+  CHECK(test.disk->durable_groups() == 21);
+}
+
+TEST_CASE("with more to write the thread that has written leaves the sync to the other one") {
+  TestCommitter test;
+  test.store.writes.Close();
+  const TestOperation* const first = test.Submit("first");
+  test.store.writes.AwaitWaiting(1);
+  (void)test.Submit("second");
+  test.store.syncs.Close();
+  test.store.writes.Open();
+  test.store.syncs.AwaitWaiting(1);
+  // The sync is held; the next group is written all the same, and waits for a sync of its own.
+  REQUIRE(Eventually([&] { return test.Groups().size() == 2 && test.disk->groups() == 3; }));
+  CHECK(first->answers.load() == 0);
+  CHECK(test.disk->durable_groups() == 1);
+  test.store.syncs.Open();
+  REQUIRE(TestCommitter::Answered(test.operations.back().get()));
+  CHECK(test.journal.Of("done") == Lines{"done first OK", "done second OK"});
+}
+
+TEST_CASE("only a lone small operation leaves time for a wake to do its work") {
+  for (const SyncPolicy policy : {SyncPolicy::kAlways, SyncPolicy::kNone}) {
+    TestCommitter test(policy, 1u << 20);
+    test.store.writes.Close();
+    const TestOperation* const first = test.Submit("first", 17u << 10);
+    test.store.writes.AwaitWaiting(1);
+    const TestOperation* const second = test.Submit("second");
+    const TestOperation* const third = test.Submit("third");
+    test.store.writes.Open();
+    REQUIRE(TestCommitter::Answered(third));
+    const TestOperation* const lone = test.Run("lone");
+    REQUIRE(TestCommitter::Answered(lone));
+    const TestOperation* const large = test.Run("large", 17u << 10);
+    REQUIRE(TestCommitter::Answered(large));
+    CHECK(first->spare_wakes == 0);
+    CHECK(second->spare_wakes == 0);
+    CHECK(third->spare_wakes == 0);
+    CHECK(lone->spare_wakes == 2);
+    CHECK(large->spare_wakes == 0);
+    CHECK_FALSE(broker::SpareTime::Take());
+  }
 }
 
 TEST_CASE("an operation is prepared, published and answered, in this order") {

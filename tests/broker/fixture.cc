@@ -141,6 +141,9 @@ Lines ToLines(const Reader::Item& item) {
   } else if (const auto* gap = std::get_if<Gap>(&item)) {
     lines.push_back("gap " + std::to_string(gap->first) + " to " + std::to_string(gap->last) + " " +
                     std::string(GapReasonName(gap->reason)));
+  } else if (const auto* moved = std::get_if<broker::Moved>(&item)) {
+    lines.push_back("moved to " + std::to_string(moved->position) + " by seek " +
+                    std::to_string(moved->seek));
   } else if (const auto* status = std::get_if<Status>(&item)) {
     lines.push_back(GetErrorInfo(status->reason()).name);
   }
@@ -183,6 +186,33 @@ void TestBroker::Destroy() {
 
 TestBroker TestBroker::AfterPowerCut(size_t unsynced, broker::BrokerOptions options) const {
   return TestBroker(std::move(options), disk_->Reopen(unsynced));
+}
+
+Result<AppendResult> TestBroker::AppendAs(const std::string& producer, int64_t term,
+                                          uint64_t sequence, const std::string& payload,
+                                          const std::string& channel) {
+  return broker_->Append({.channel = channel,
+                          .batch = BatchOf({payload}),
+                          .producer = producer,
+                          .term = term,
+                          .sequence = sequence});
+}
+
+Result<AppendResult> TestBroker::AppendBy(const broker::OpenedProducer& producer, uint64_t sequence,
+                                          const std::string& payload) {
+  return broker_->Append({.channel = "",
+                          .batch = BatchOf({payload}),
+                          .sequence = sequence,
+                          .session = producer.session});
+}
+
+void TestBroker::AppendByAsync(const broker::OpenedProducer& producer, uint64_t sequence,
+                               const std::string& payload, Answers* answers) {
+  broker_->AppendAsync({.channel = "",
+                        .batch = BatchOf({payload}),
+                        .sequence = sequence,
+                        .session = producer.session},
+                       answers->Callback());
 }
 
 std::unique_ptr<Reader> TestBroker::Open(const std::string& channel, const StartPosition& start) {

@@ -25,9 +25,9 @@
 #include "base/mutex.h"
 #include "broker/broker.h"
 #include "broker/options.h"
+#include "client/testing/memory_store.h"
 #include "storage/log_store.h"
 #include "tests/support/forwarding_store.h"
-#include "tests/support/memory_store.h"
 
 namespace strata::testing {
 
@@ -151,7 +151,22 @@ class TestBroker {
                    Answers* answers) {
     broker_->AppendAsync({channel, BatchOf(payloads), 0}, answers->Callback());
   }
+  // As a named producer, without a session.
+  Result<AppendResult> AppendAs(const std::string& producer, int64_t term, uint64_t sequence,
+                                const std::string& payload, const std::string& channel = "logs");
+  // Through a session; sequence 0 for a plain one.
+  Result<AppendResult> AppendBy(const broker::OpenedProducer& producer, uint64_t sequence,
+                                const std::string& payload);
+  void AppendByAsync(const broker::OpenedProducer& producer, uint64_t sequence,
+                     const std::string& payload, Answers* answers);
   std::unique_ptr<broker::Reader> Open(const std::string& channel, const StartPosition& start = {});
+  // Takes hold of a subscription of it, exclusively.
+  Result<std::unique_ptr<broker::Reader>> Hold(const std::string& channel,
+                                               const std::string& subscription,
+                                               const StartPosition& start,
+                                               const std::string& holder) {
+    return broker_->OpenSubscription({channel, subscription, start, holder});
+  }
   // All that a reader finds from `start` on.
   Lines Read(const std::string& channel, const StartPosition& start = {}) {
     return ReadToEnd(Open(channel, start).get());

@@ -82,6 +82,7 @@ class Window {
 };
 
 std::string ChannelName(int channel) { return "channel" + std::to_string(channel); }
+std::string ProducerName(int producer) { return "p" + std::to_string(producer); }
 
 broker::BrokerOptions RandomOptions(Random* random) {
   broker::BrokerOptions options;
@@ -111,41 +112,38 @@ History::History(uint64_t seed, StoreKind kind) : seed_(seed), random_(seed) {
 
 History::~History() { StopThreads(); }
 
-void History::Acknowledged(const std::string& channel, const std::vector<std::string>& payloads,
-                           MessageId floor, const Result<AppendResult>& answer) {
+broker::AppendCallback History::Note(LogHistory::Attempt attempt) {
   MutexLock lock(witness_->mu);
-  if (!answer.ok()) {
-    witness_->wrong.push_back(answer.status().ToString());
-    return;
-  }
-  if (answer->first_id <= floor) {
-    witness_->wrong.push_back("id " + std::to_string(answer->first_id) + " of " + channel +
-                              " was sent after id " + std::to_string(floor) +
-                              " had been acknowledged");
-  }
-  MessageId id = answer->first_id;
-  for (const std::string& payload : payloads) witness_->acknowledged[{channel, id++}] = payload;
+  attempt.sent = ticks_->Next();
+  const size_t index = witness_->history.attempts.size();
+  witness_->history.attempts.push_back(std::move(attempt));
+  return [witness = witness_, ticks = ticks_, index](const Result<AppendResult>& answer) {
+    const uint64_t answered = ticks->Next();
+    MutexLock answer_lock(witness->mu);
+    LogHistory::Attempt& sent = witness->history.attempts[index];
+    sent.answered = answered;
+    if (answer.ok()) {
+      sent.outcome = LogHistory::Attempt::Outcome::kAcknowledged;
+      sent.first_id = answer->first_id;
+    } else {
+      witness->wrong.push_back(answer.status().ToString());
+    }
+  };
 }
 
 void History::Append(int appender) {
   Random random(seed_ * 100 + static_cast<uint64_t>(appender));
   Window window;
-  for (int n = 0; !stop_.load();) {
-    const int index = static_cast<int>(random.Below(kChannels));
-    const std::string channel = ChannelName(index);
-    std::vector<std::string> payloads;
+  for (uint64_t n = 0; !stop_.load();) {
+    LogHistory::Attempt attempt{.channel = ChannelName(static_cast<int>(random.Below(kChannels))),
+                                .sender = std::to_string(appender)};
+    attempt.turn = n;
     for (uint64_t i = random.Between(1, 3); i > 0; --i) {
-      payloads.push_back(std::to_string(appender) + ":" + std::to_string(n++));
+      attempt.payloads.push_back(attempt.sender + ":" + std::to_string(n++));
     }
-    const MessageId floor = highest_[index].load();
-    const auto answered = [=, this](const Result<AppendResult>& answer) {
-      Acknowledged(channel, payloads, floor, answer);
-      MessageId known = highest_[index].load();
-      while (answer.ok() && known < answer->first_id &&
-             !highest_[index].compare_exchange_weak(known, answer->first_id)) {
-      }
-    };
-    const Buffer batch = BatchOf(payloads);
+    const std::string channel = attempt.channel;
+    const Buffer batch = BatchOf(attempt.payloads);
+    const broker::AppendCallback answered = Note(std::move(attempt));
     if (random.OneIn(2)) {
       answered((*broker_)->Append({channel, batch, 0}));
       continue;
@@ -160,21 +158,85 @@ void History::Append(int appender) {
   window.AwaitAtMost(0);
 }
 
+void History::Produce(int producer) {
+  Random random(seed_ * 100 + 50 + static_cast<uint64_t>(producer));
+  LogHistory::Attempt attempt{.channel = ChannelName(producer % kChannels),
+                              .producer = ProducerName(producer)};
+  const auto opened =
+      (*broker_)->OpenProducer({.channel = attempt.channel, .producer = attempt.producer});
+  if (!opened.ok()) return;
+  Window window;
+  int n = 0;
+  while (!stop_.load()) {
+    ++attempt.sequence;
+    attempt.payloads.clear();
+    for (uint64_t i = random.Between(1, 3); i > 0; --i) {
+      attempt.payloads.push_back(attempt.producer + ":" + std::to_string(n++));
+    }
+    {
+      MutexLock lock(witness_->mu);
+      witness_->produced[producer].push_back(attempt.payloads);
+    }
+    const broker::AppendRequest request{.batch = BatchOf(attempt.payloads),
+                                        .sequence = attempt.sequence,
+                                        .session = opened->session};
+    for (int times = random.OneIn(4) ? 2 : 1; times > 0; --times) {
+      window.Enter();
+      (*broker_)->AppendAsync(request, [&, answered = Note(attempt)](const auto& answer) {
+        answered(answer);
+        window.Leave();
+      });
+    }
+    window.AwaitAtMost(20);
+  }
+  window.AwaitAtMost(0);
+}
+
+void History::Resend(TestBroker* broker, const std::map<int, Sent>& produced) {
+  for (const auto& [producer, sent] : produced) {
+    LogHistory::Attempt attempt{.channel = ChannelName(producer % kChannels),
+                                .producer = ProducerName(producer)};
+    const auto opened =
+        (*broker)->OpenProducer({.channel = attempt.channel, .producer = attempt.producer});
+    if (!opened.ok()) {
+      MutexLock lock(witness_->mu);
+      witness_->wrong.push_back(opened.status().ToString());
+      continue;
+    }
+    const uint64_t known = opened->last_sequence;
+    for (uint64_t sequence = known - std::min<uint64_t>(known, 3) + 1; sequence <= sent.size();
+         ++sequence) {
+      attempt.sequence = sequence;
+      attempt.payloads = sent[sequence - 1];
+      const broker::AppendCallback answered = Note(attempt);
+      answered((*broker)->Append(
+          {.batch = BatchOf(attempt.payloads), .sequence = sequence, .session = opened->session}));
+    }
+  }
+}
+
 void History::Follow(int channel) {
   const std::string name = ChannelName(channel);
   const auto reader = (*broker_)->OpenReader(name, StartPosition::Earliest());
   if (!reader.ok()) return;
+  size_t index = 0;
+  {
+    MutexLock lock(witness_->mu);
+    index = witness_->history.readings.size();
+    witness_->history.readings.push_back({.reader = "a reader", .channel = name, .from = 1});
+  }
   int rings = 0;
   while (!stop_.load()) {
     const Reader::Item item = (*reader)->Next();
     for (const std::string& line : ToLines(item)) {
       const size_t space = line.find(' ');
       const MessageId id = std::atoll(line.c_str());
+      const uint64_t at = ticks_->Next();
       MutexLock lock(witness_->mu);
       if (id == 0 || space == std::string::npos) {
         witness_->wrong.push_back("a reader of " + name + " got: " + line);
       } else {
-        witness_->seen[{name, id}] = line.substr(space + 1);
+        witness_->history.readings[index].got.push_back({id, line.substr(space + 1), at});
       }
     }
     if (std::holds_alternative<Status>(item)) return;
@@ -199,6 +261,7 @@ void History::Stall() {
 
 void History::Run() {
   for (int a = 0; a < kAppenders; ++a) threads_.emplace_back([this, a] { Append(a); });
+  for (int p = 0; p < kProducers; ++p) threads_.emplace_back([this, p] { Produce(p); });
   for (int c = 0; c < kChannels; ++c) threads_.emplace_back([this, c] { Follow(c); });
   staller_ = std::thread([this] { Stall(); });
   const size_t groups = disk_->groups() + random_.Between(3, 60);
@@ -222,7 +285,11 @@ void History::StopThreads() {
 
 size_t History::acknowledged() const {
   MutexLock lock(witness_->mu);
-  return witness_->acknowledged.size();
+  size_t count = 0;
+  for (const LogHistory::Attempt& attempt : witness_->history.attempts) {
+    if (attempt.outcome == LogHistory::Attempt::Outcome::kAcknowledged) ++count;
+  }
+  return count;
 }
 
 Lines History::CutPowerAndCheck() {
@@ -233,20 +300,28 @@ Lines History::CutPowerAndCheck() {
     const size_t before = acknowledged();
     for (int i = 0; i < 200 && acknowledged() < before + 30; ++i) std::this_thread::yield();
   }
-  Messages acknowledged;
-  Messages seen;
+  std::map<int, Sent> produced;
+  uint64_t cut = 0;
   Lines wrong;
   {
     MutexLock lock(witness_->mu);
-    acknowledged = witness_->acknowledged;
-    seen = witness_->seen;
+    produced = witness_->produced;
+    cut = ticks_->Next();
     wrong = witness_->wrong;
   }
-  // What is acknowledged between the two is not asked for.
+  // What is answered between the two is not asked for.
   std::shared_ptr<MemoryStore> remains = disk_->Reopen(random_.OneIn(2) ? 0 : random_.Below(4));
   StopThreads();
+  {
+    MutexLock lock(witness_->mu);
+    witness_->history.ForgetAnswersAfter(cut);
+    witness_->wrong = wrong;
+  }
   TestBroker after(RandomOptions(&random_), std::move(remains));
-  const Lines broken = Check(&after, acknowledged, seen);
+  Resend(&after, produced);
+  MutexLock lock(witness_->mu);
+  wrong = witness_->wrong;
+  const Lines broken = Check(&after, witness_->history);
   wrong.insert(wrong.end(), broken.begin(), broken.end());
   return wrong;
 }
@@ -255,65 +330,28 @@ Lines History::FinishAndCheck() {
   StopThreads();
   MutexLock lock(witness_->mu);
   Lines wrong = witness_->wrong;
-  // Everything is acknowledged by now, so nothing else may be there.
-  MessageId stored = 0;
-  for (int c = 0; c < kChannels; ++c) stored += broker_->NextId(ChannelName(c)) - 1;
-  if (stored != static_cast<MessageId>(witness_->acknowledged.size())) {
-    wrong.push_back(std::to_string(stored) + " messages are stored, " +
-                    std::to_string(witness_->acknowledged.size()) + " were acknowledged");
-  }
-  const Lines broken = Check(broker_.get(), witness_->acknowledged, witness_->seen);
+  const Lines broken = Check(broker_.get(), witness_->history);
   wrong.insert(wrong.end(), broken.begin(), broken.end());
   return wrong;
 }
 
-Lines History::CheckChannel(TestBroker* broker, const std::string& channel, Messages* found) {
+Lines History::Check(TestBroker* broker, LogHistory history) {
   Lines wrong;
-  const auto reader = (*broker)->OpenReader(channel, StartPosition::Earliest());
-  if (!reader.ok()) return {channel + ": " + reader.status().ToString()};
-  MessageId expected = 1;
-  std::map<std::string, int> last_of;  // per appender
-  for (const std::string& line : ReadToEnd(reader->get())) {
-    const size_t space = line.find(' ');
-    const std::string payload = line.substr(space + 1);
-    if (line.substr(0, space) != std::to_string(expected)) {
-      wrong.push_back(channel + ": instead of id " + std::to_string(expected) + ": " + line);
-      return wrong;
-    }
-    (*found)[{channel, expected++}] = payload;
-    const std::string appender = payload.substr(0, payload.find(':'));
-    const int n = std::atoi(payload.substr(payload.find(':') + 1).c_str());
-    const auto [it, first] = last_of.try_emplace(appender, n);
-    if (!first && it->second >= n) {
-      wrong.push_back(channel + ": " + payload + " after " + std::to_string(it->second));
-    }
-    it->second = n;
-  }
-  const Result<AppendResult> next = broker->Append(channel, {"next"});
-  if (!next.ok() || next->first_id != expected) {
-    wrong.push_back(channel + ": the next append does not get id " + std::to_string(expected));
-  }
-  (*found)[{channel, expected}] = "next";
-  return wrong;
-}
-
-Lines History::Check(TestBroker* broker, const Messages& acknowledged, const Messages& seen) {
-  Messages found;
-  Lines wrong;
-  const auto note_missing = [&](const Messages& wanted, const std::string& how) {
-    for (const auto& [key, payload] : wanted) {
-      const auto it = found.find(key);
-      if (it != found.end() && it->second == payload) continue;
-      wrong.push_back(key.first + " " + std::to_string(key.second) + " (" + payload + ") was " +
-                      how + " and is " + (it == found.end() ? "gone" : "'" + it->second + "'"));
-    }
-  };
   for (int c = 0; c < kChannels; ++c) {
-    const Lines broken = CheckChannel(broker, ChannelName(c), &found);
-    wrong.insert(wrong.end(), broken.begin(), broken.end());
+    const std::string channel = ChannelName(c);
+    auto& log = history.log[channel];
+    const auto reader = (*broker)->OpenReader(channel, StartPosition::Earliest());
+    if (!reader.ok()) return {channel + ": " + reader.status().ToString()};
+    for (const std::string& line : ReadToEnd(reader->get())) {
+      const size_t space = line.find(' ');
+      log.push_back({std::atoll(line.c_str()), line.substr(space + 1), 0});
+    }
+    const Result<AppendResult> next = broker->Append(channel, {"next"});
+    if (!next.ok() || next->first_id != static_cast<MessageId>(log.size()) + 1) {
+      wrong.push_back(channel + ": the next append does not get the next id");
+    }
   }
-  note_missing(acknowledged, "acknowledged");
-  note_missing(seen, "seen by a reader");
+  for (const std::string& line : CheckHistory(history)) wrong.push_back(line);
   for (const std::string& breach : broker->disk().breaches()) wrong.push_back(breach);
   return wrong;
 }

@@ -1,5 +1,6 @@
 // A history: threads append to and read from a broker over a store that stalls at random, and what
-// they were promised is written down.
+// they were promised is written down. Some are named producers, which send some batches twice, and
+// send again after a power cut what was not acknowledged.
 //
 //   History history(seed, StoreKind::kHonest);
 //   history.Run();                                  // until the plan says so
@@ -16,6 +17,7 @@
 
 #include "base/mutex.h"
 #include "tests/broker/fixture.h"
+#include "tests/support/log_history.h"
 #include "tests/support/random.h"
 
 namespace strata::testing {
@@ -30,6 +32,7 @@ enum class StoreKind {
 class History {
  public:
   static constexpr int kAppenders = 3;
+  static constexpr int kProducers = 2;
   static constexpr int kChannels = 2;
 
   History(uint64_t seed, StoreKind kind);
@@ -45,35 +48,37 @@ class History {
   size_t acknowledged() const;
 
  private:
-  using Messages = std::map<std::pair<std::string, MessageId>, std::string>;
+  // What a named producer sent, by sequence.
+  using Sent = std::vector<std::vector<std::string>>;
   struct Witness {
     mutable Mutex mu;
-    Messages acknowledged STRATA_GUARDED_BY(mu);
-    Messages seen STRATA_GUARDED_BY(mu);
+    LogHistory history STRATA_GUARDED_BY(mu);
+    std::map<int, Sent> produced STRATA_GUARDED_BY(mu);  // by producer
     Lines wrong STRATA_GUARDED_BY(mu);
   };
 
   void Append(int appender);
+  void Produce(int producer);
   void Follow(int channel);
   void Stall();
   void StopStalling();
   void StopThreads();
-  // What was appended under these ids, once it is acknowledged; ids must be above `floor`.
-  void Acknowledged(const std::string& channel, const std::vector<std::string>& payloads,
-                    MessageId floor, const Result<AppendResult>& answer);
-  // What `broker` breaks of what was acknowledged and seen.
-  static Lines Check(TestBroker* broker, const Messages& acknowledged, const Messages& seen);
-  static Lines CheckChannel(TestBroker* broker, const std::string& channel, Messages* found);
+  // Writes down that it is sent, and how it is answered, which has to be well.
+  broker::AppendCallback Note(LogHistory::Attempt attempt);
+  // Sends again what the store may not have, and a few batches that it has.
+  void Resend(TestBroker* broker, const std::map<int, Sent>& produced);
+  // What `broker` breaks of `history`.
+  static Lines Check(TestBroker* broker, LogHistory history);
 
   const uint64_t seed_;
   Random random_;
   const std::shared_ptr<MemoryStore> disk_ = std::make_shared<MemoryStore>();
+  const std::shared_ptr<Ticks> ticks_ = std::make_shared<Ticks>();
   const std::shared_ptr<Witness> witness_ = std::make_shared<Witness>();
   std::unique_ptr<TestBroker> broker_;
   std::atomic<bool> stop_{false};
   std::atomic<bool> stop_stalling_{false};
-  std::atomic<MessageId> highest_[kChannels] = {};  // acknowledged
-  Bell bells_[kChannels];                           // of the followers
+  Bell bells_[kChannels];  // of the followers
   std::vector<std::thread> threads_;
   std::thread staller_;
 };

@@ -23,7 +23,9 @@ TEST_CASE("under load ids are dense and in order of time, and readers see what w
   }
 }
 
-TEST_CASE("a power cut takes nothing that was acknowledged or read") {
+TEST_CASE(
+    "a power cut takes nothing that was acknowledged or read, and producers go on without a "
+    "message twice or missing") {
   const uint64_t base = TestSeed();
   size_t acknowledged = 0;
   for (uint64_t seed = base; seed < base + 30; ++seed) {

@@ -275,6 +275,69 @@ TEST_CASE("a reader that is behind takes large reads in steps and misses nothing
   CHECK(broker.disk().reads() == 6);
 }
 
+TEST_CASE(
+    "what was read ahead is delivered without storage, unless a seek or a truncation passes over "
+    "it") {
+  TestBroker broker(Uncached());
+  Fill(&broker);
+  const auto reader = broker.Open("logs");
+  CHECK_FALSE(reader->is_behind());
+  reader->ReadAhead();
+  CHECK(broker.disk().reads() == 1);
+  CHECK_FALSE(reader->NeedsStorage());
+  reader->ReadAhead();
+  CHECK(broker.disk().reads() == 1);
+  CHECK(ToLines(reader->Next()) == Lines{"1 a", "2 b"});
+  CHECK(reader->is_behind());
+
+  REQUIRE(broker->TruncateChannel("logs", 4).ok());
+  CHECK(ReadToEnd(reader.get()) == Lines{"gap 3 to 4 TRIMMED", "5 e", "6 f"});
+  CHECK(broker.disk().reads() == 1);
+  reader->ReadAhead();  // there is nothing
+  CHECK(broker.disk().reads() == 1);
+
+  REQUIRE(reader->Seek(StartPosition::At(5)).ok());
+  reader->ReadAhead();
+  REQUIRE(reader->Seek(StartPosition::At(6)).ok());
+  CHECK(reader->NeedsStorage());
+  CHECK(ToLines(reader->Next()) == Lines{"6 f"});
+  CHECK(broker.disk().reads() == 3);
+}
+
+TEST_CASE("a reader in the tail cache has nothing to read ahead") {
+  TestBroker broker;
+  Fill(&broker);
+  const auto reader = broker.Open("logs");
+  reader->ReadAhead();
+  CHECK(ReadToEnd(reader.get()) == kAll);
+  CHECK_FALSE(reader->is_behind());
+  CHECK(broker.disk().reads() == 0);
+}
+
+TEST_CASE("all readers together read ahead 16 MiB, and what one lets go of is another's") {
+  TestBroker broker(Uncached());
+  REQUIRE(broker.Create("logs"));
+  REQUIRE(broker.Append("logs", {std::string(4u << 20, 'x')}).ok());
+  std::vector<std::unique_ptr<Reader>> readers;
+  for (int i = 0; i < 6; ++i) readers.push_back(broker.Open("logs"));
+  for (const auto& reader : readers) reader->ReadAhead();
+  CHECK(broker.disk().reads() == 4);
+
+  // Delivered, passed over, destroyed: each makes room for one.
+  CHECK(std::holds_alternative<Delivery>(readers[0]->Next()));
+  readers[4]->ReadAhead();
+  CHECK(broker.disk().reads() == 5);
+  REQUIRE(readers[1]->Seek(StartPosition::Latest()).ok());
+  readers[5]->ReadAhead();
+  CHECK(broker.disk().reads() == 6);
+  const auto late = broker.Open("logs");
+  late->ReadAhead();
+  CHECK(broker.disk().reads() == 6);
+  readers[2].reset();
+  late->ReadAhead();
+  CHECK(broker.disk().reads() == 7);
+}
+
 TEST_CASE("a reader whose storage read is stuck holds up neither the writer nor another reader") {
   broker::BrokerOptions options;
   options.tail_cache = 4'000;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "broker/reader.h"
+#include "broker/wakes.h"
 #include "tests/broker/fixture.h"
 #include "tests/support/catch.h"
 #include "tests/support/random.h"
@@ -41,6 +42,33 @@ TEST_CASE("a waiting reader is woken by the next message, once, when it can read
   CHECK(ReadToEnd(reader.get()) == Lines{"1 a"});
   REQUIRE(broker.Append("logs", {"b"}).ok());
   CHECK(bell.rings() == 1);
+}
+
+TEST_CASE("two of the readers that a lone append wakes may go on at once, the others schedule") {
+  TestBroker broker;
+  REQUIRE(broker.Create("logs"));
+  std::vector<std::unique_ptr<Reader>> readers;
+  Bell bell;
+  std::atomic<int> at_once{0};
+  Lines read;
+  for (int i = 0; i < 5; ++i) {
+    readers.push_back(broker.Open("logs"));
+    Reader* const reader = readers.back().get();
+    REQUIRE(reader->WakeWhenReady([&, reader, ring = bell.Ringer()] {
+      if (broker::SpareTime::Take()) {
+        ++at_once;
+        read = ReadToEnd(reader);
+        // Waiting again from inside is allowed, and does not ring for what was read.
+        if (!reader->WakeWhenReady([] {})) std::abort();
+      }
+      ring();
+    }));
+  }
+  Answers answers;
+  broker.AppendAsync("logs", {"a"}, &answers);
+  REQUIRE(bell.Await(5));
+  CHECK(at_once.load() == 2);
+  CHECK(read == Lines{"1 a"});
 }
 
 TEST_CASE("a reader with something to read is not made to wait") {

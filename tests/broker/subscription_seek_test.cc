@@ -33,7 +33,7 @@ void Fill(TestBroker* broker) {
 }
 
 std::unique_ptr<Reader> Attach(TestBroker* broker) {
-  Result<std::unique_ptr<Reader>> reader = (*broker)->OpenSubscription("logs", "sub", {}, "me");
+  Result<std::unique_ptr<Reader>> reader = broker->Hold("logs", "sub", {}, "me");
   REQUIRE(reader.ok());
   return *std::move(reader);
 }
@@ -71,11 +71,12 @@ TEST_CASE("a seek moves the cursor both ways, and an attached reader goes on fro
     CHECK(ToLines(reader->Next()) == Lines{"1 a"});
     REQUIRE(reader->Acknowledge(1).ok());
     CHECK(broker->SeekSubscription("logs", "sub", StartPosition::At(5))->cursor == 5);
-    CHECK(ReadToEnd(reader.get()) == Lines{"5 e", "6 f"});
+    CHECK(ReadToEnd(reader.get()) == Lines{"moved to 5 by seek 1", "5 e", "6 f"});
     CHECK(broker->SeekSubscription("logs", "sub", StartPosition::Earliest())->cursor == 1);
+    CHECK(ToLines(reader->Next()) == Lines{"moved to 1 by seek 2"});
     CHECK(ToLines(reader->Next()) == Lines{"1 a"});
     CHECK(broker->SeekSubscription("logs", "sub", StartPosition::Latest())->cursor == 7);
-    CHECK(ReadToEnd(reader.get()) == Lines{});
+    CHECK(ReadToEnd(reader.get()) == Lines{"moved to 7 by seek 3"});
     TestBroker after = broker.AfterPowerCut();
     CHECK(Cursor(&after) == 7);
   }
@@ -90,16 +91,139 @@ TEST_CASE("a seek wakes a reader that waits, and one that was on its way to wait
   REQUIRE(reader->WakeWhenReady(bell.Ringer()));
   REQUIRE(broker->SeekSubscription("logs", "sub", StartPosition::At(6)).ok());
   CHECK(bell.rings() == 1);
-  CHECK(ReadToEnd(reader.get()) == Lines{"6 f"});
+  CHECK(ReadToEnd(reader.get()) == Lines{"moved to 6 by seek 1", "6 f"});
   REQUIRE(broker->SeekSubscription("logs", "sub", StartPosition::At(5)).ok());
   CHECK_FALSE(reader->WakeWhenReady(bell.Ringer()));
-  CHECK(ReadToEnd(reader.get()) == Lines{"5 e", "6 f"});
+  CHECK(ReadToEnd(reader.get()) == Lines{"moved to 5 by seek 2", "5 e", "6 f"});
 }
 
 TEST_CASE("a reader with a subscription does not seek by itself") {
   TestBroker broker;
   Fill(&broker);
   CHECK(Attach(&broker)->Seek(StartPosition::At(2)).reason() == Reason::INVALID_ARGUMENT);
+}
+
+TEST_CASE("a reader is told of each place where others moved it to, before anything of there") {
+  TestBroker broker;
+  Fill(&broker);
+  const auto reader = Attach(&broker);
+  CHECK(ToLines(reader->Next()) == Lines{"1 a"});
+  CHECK_FALSE(reader->TakeNews().has_value());
+  REQUIRE(broker->SeekSubscription("logs", "sub", StartPosition::At(5)).ok());
+  REQUIRE(broker->SeekSubscription("logs", "sub", StartPosition::At(3)).ok());
+  // Also by those who deliver nothing now; the last place counts.
+  CHECK_FALSE(reader->NeedsStorage());
+  const auto news = reader->TakeNews();
+  REQUIRE(news.has_value());
+  CHECK(ToLines(*news) == Lines{"moved to 3 by seek 2"});
+  CHECK(reader->seek_number() == 2);
+  CHECK_FALSE(reader->TakeNews().has_value());
+  CHECK(ReadToEnd(reader.get()) == Lines{"3 c", "4 d", "5 e", "6 f"});
+  // Even if it moves to where it is.
+  REQUIRE(broker->SeekSubscription("logs", "sub", StartPosition::Latest()).ok());
+  CHECK(ReadToEnd(reader.get()) == Lines{"moved to 7 by seek 3"});
+}
+
+TEST_CASE("a reader's own seek is answered, and not told again") {
+  TestBroker broker;
+  Fill(&broker);
+  const auto reader = Attach(&broker);
+  REQUIRE(broker->SeekSubscription("logs", "sub", StartPosition::At(5)).ok());
+  // The seek before it is passed over by its own.
+  const auto moved = broker->Seek(reader.get(), StartPosition::At(4));
+  REQUIRE(moved.ok());
+  CHECK(moved->position == 4);
+  CHECK(moved->seek == 2);
+  CHECK(Cursor(&broker) == 4);
+  CHECK(ReadToEnd(reader.get()) == Lines{"4 d", "5 e", "6 f"});
+  TestBroker after = broker.AfterPowerCut();
+  CHECK(Cursor(&after) == 4);
+  // Without a subscription it is the reader alone that moves.
+  const auto plain = broker.Open("logs");
+  CHECK(broker->Seek(plain.get(), StartPosition::At(6))->position == 6);
+  CHECK(ReadToEnd(plain.get()) == Lines{"6 f"});
+  CHECK(Cursor(&broker) == 4);
+}
+
+TEST_CASE("a reader of a deleted subscription seeks nothing, even if the name is there again") {
+  TestBroker broker;
+  Fill(&broker);
+  const auto reader = Attach(&broker);
+  REQUIRE(broker->DeleteSubscription("logs", "sub").ok());
+  REQUIRE(broker->CreateSubscription("logs", "sub", StartPosition::At(2)).ok());
+  CHECK(broker->Seek(reader.get(), StartPosition::At(5)).status().reason() ==
+        Reason::SUBSCRIPTION_NOT_FOUND);
+  CHECK(Cursor(&broker) == 2);
+}
+
+TEST_CASE("an acknowledgement of what was delivered before a seek changes nothing") {
+  TestBroker broker;
+  Fill(&broker);
+  const auto reader = Attach(&broker);
+  for (int i = 0; i < 5; ++i) (void)reader->Next();
+  REQUIRE(broker->SeekSubscription("logs", "sub", StartPosition::At(2)).ok());
+  // The reader has not followed yet: it can only mean what was before.
+  CHECK(reader->Acknowledge(5).ok());
+  CHECK(Cursor(&broker) == 2);
+  CHECK(ToLines(reader->Next()) == Lines{"moved to 2 by seek 1"});
+  // A client that numbers them may come later still.
+  REQUIRE(broker->Seek(reader.get(), StartPosition::At(3)).ok());
+  CHECK(reader->Acknowledge(5, 1).ok());
+  CHECK(Cursor(&broker) == 3);
+  CHECK(reader->Acknowledge(4, 2).ok());
+  CHECK(Cursor(&broker) == 5);
+  CHECK(reader->Acknowledge(5).ok());
+  CHECK(Cursor(&broker) == 6);
+  CHECK(reader->Acknowledge(7, 1).reason() == Reason::ACK_BEYOND_END);
+  // Number 0 is that of what was delivered before the first seek, not none.
+  CHECK(reader->Acknowledge(6, 0).ok());
+  CHECK(broker->Acknowledge("logs", "sub", 6, 1).ok());
+  CHECK(Cursor(&broker) == 6);
+  CHECK(broker->Acknowledge("logs", "sub", 6, 2).ok());
+  CHECK(Cursor(&broker) == 7);
+}
+
+TEST_CASE("an acknowledgement for another channel of the same name is refused") {
+  TestBroker broker;
+  Fill(&broker);
+  const ChannelNumber old = broker.Number("logs");
+  REQUIRE(broker->DeleteChannel("logs").ok());
+  Fill(&broker);
+  CHECK(broker->Acknowledge("logs", "sub", 3, {}, old).reason() == Reason::CHANNEL_RECREATED);
+  CHECK(Cursor(&broker) == 1);
+  CHECK(broker->Acknowledge("logs", "sub", 3, {}, broker.Number("logs")).ok());
+  CHECK(Cursor(&broker) == 4);
+}
+
+TEST_CASE("each of several seeks in one group has its number, on disk as in memory") {
+  TestBroker broker;
+  Fill(&broker);
+  broker.store().syncs.Close();
+  InFlight first(&broker, [&] {
+    return broker->SeekSubscription("logs", "sub", StartPosition::At(4)).status();
+  });
+  InFlight second(&broker, [&] {
+    return broker->SeekSubscription("logs", "sub", StartPosition::At(5)).status();
+  });
+  CHECK(broker.disk().Recover().subscriptions[0].seeks == 2);
+  broker.store().syncs.Open();
+  CHECK(first.Join().ok());
+  CHECK(second.Join().ok());
+  const auto reader = Attach(&broker);
+  CHECK(reader->seek_number() == 2);
+  TestBroker after = broker.AfterPowerCut();
+  CHECK(Attach(&after)->seek_number() == 2);
+}
+
+TEST_CASE("a subscription at a time in the future begins at the end as it was then") {
+  TestBroker broker;
+  Fill(&broker);
+  const TimeMicros later = broker.clock().WallMicros() + 3'600'000'000;
+  CHECK(broker->CreateSubscription("logs", "future", StartPosition::AtTime(later))->cursor == 7);
+  CHECK(broker->SeekSubscription("logs", "sub", StartPosition::AtTime(later))->cursor == 7);
+  const auto reader = Attach(&broker);
+  REQUIRE(broker.Append("logs", {"g"}).ok());
+  CHECK(ReadToEnd(reader.get()) == Lines{"7 g"});
 }
 
 TEST_CASE("nobody follows a seek before it is durable") {
@@ -116,7 +240,7 @@ TEST_CASE("nobody follows a seek before it is durable") {
   CHECK(Cursor(&after) == 1);
   broker.store().syncs.Open();
   CHECK(seek.Join().ok());
-  CHECK(ToLines(reader->Next()) == Lines{"4 d"});
+  CHECK(ReadToEnd(reader.get()) == Lines{"moved to 4 by seek 1", "4 d", "5 e", "6 f"});
 }
 
 TEST_CASE("a seek wins over acknowledgements that come while it is on its way to disk") {
@@ -135,6 +259,7 @@ TEST_CASE("a seek wins over acknowledgements that come while it is on its way to
   CHECK(seek.Join().ok());
   REQUIRE(answers.Await(1)[0].ok());
   CHECK(Cursor(&broker) == 2);
+  CHECK(ToLines(reader->Next()) == Lines{"moved to 2 by seek 1"});
   CHECK(ToLines(reader->Next()) == Lines{"2 b"});
   TestBroker after = broker.AfterPowerCut();
   CHECK(Cursor(&after) == 2);

@@ -35,7 +35,7 @@ void Fill(TestBroker* broker) {
 std::unique_ptr<Reader> Attach(TestBroker* broker, const std::string& name = "sub",
                                const std::string& holder = "host:1",
                                const StartPosition& start = {}) {
-  Result<std::unique_ptr<Reader>> reader = (*broker)->OpenSubscription("logs", name, start, holder);
+  Result<std::unique_ptr<Reader>> reader = broker->Hold("logs", name, start, holder);
   REQUIRE(reader.ok());
   return *std::move(reader);
 }
@@ -78,8 +78,7 @@ TEST_CASE("consuming creates a subscription at its start once, and later starts 
   reader.reset();
   reader = Attach(&broker, "sub", "a", StartPosition::Earliest());
   CHECK(reader->position() == 4);
-  CHECK(broker->OpenSubscription("none", "sub", {}, "a").status().reason() ==
-        Reason::CHANNEL_NOT_FOUND);
+  CHECK(broker.Hold("none", "sub", {}, "a").status().reason() == Reason::CHANNEL_NOT_FOUND);
 }
 
 TEST_CASE("a subscription's name is checked, and is one channel's own") {
@@ -88,8 +87,7 @@ TEST_CASE("a subscription's name is checked, and is one channel's own") {
   REQUIRE(broker.Create("other"));
   CHECK(broker->CreateSubscription("logs", "a/b", {}).status().reason() ==
         Reason::INVALID_ARGUMENT);
-  CHECK(broker->OpenSubscription("logs", "", {}, "a").status().reason() ==
-        Reason::INVALID_ARGUMENT);
+  CHECK(broker.Hold("logs", "", {}, "a").status().reason() == Reason::INVALID_ARGUMENT);
   REQUIRE(broker->CreateSubscription("logs", "sub", {}).ok());
   CHECK(broker->CreateSubscription("logs", "sub", {}).status().reason() ==
         Reason::SUBSCRIPTION_EXISTS);
@@ -128,17 +126,15 @@ TEST_CASE("a subscription has one holder, and the second is told who that is") {
   Fill(&broker);
   auto first = Attach(&broker, "sub", "host:1");
   CHECK(broker->DescribeSubscription("logs", "sub")->holder == "host:1");
-  const Status second = broker->OpenSubscription("logs", "sub", {}, "host:2").status();
+  const Status second = broker.Hold("logs", "sub", {}, "host:2").status();
   CHECK(second.reason() == Reason::SUBSCRIPTION_HELD);
   CHECK(second.retryable());
   CHECK(second.message().find("held by host:1") != std::string::npos);
   first.reset();
   CHECK(broker->DescribeSubscription("logs", "sub")->holder.empty());
   const auto unnamed = Attach(&broker, "sub", "");
-  CHECK(broker->OpenSubscription("logs", "sub", {}, "x")
-            .status()
-            .message()
-            .find("an unnamed consumer") != std::string::npos);
+  CHECK(broker.Hold("logs", "sub", {}, "x").status().message().find("an unnamed consumer") !=
+        std::string::npos);
 }
 
 TEST_CASE("of many who attach at once one gets it") {
@@ -150,7 +146,7 @@ TEST_CASE("of many who attach at once one gets it") {
     std::vector<std::thread> threads;
     for (auto& result : results) {
       threads.emplace_back(
-          [&] { result = broker->OpenSubscription("logs", "sub", StartPosition::At(3), "me"); });
+          [&] { result = broker.Hold("logs", "sub", StartPosition::At(3), "me"); });
     }
     for (std::thread& thread : threads) thread.join();
     int held = 0;
@@ -251,6 +247,36 @@ TEST_CASE("a cursor reaches the disk with the next group") {
   TestBroker after = broker.AfterPowerCut();
   CHECK(Cursor(&after) == 5);
   CHECK(ToLines(Attach(&after)->Next()) == Lines{"5 e"});
+}
+
+TEST_CASE("thousands of acknowledgements between two groups are one row") {
+  // Counts the rows of subscriptions that are written.
+  class CountingStore final : public testing::GatedStore {
+   public:
+    using GatedStore::GatedStore;
+    Status Write(const storage::WriteGroup& group) override {
+      for (const auto& change : group.changes) {
+        if (std::holds_alternative<storage::PutSubscription>(change)) rows.fetch_add(1);
+      }
+      return GatedStore::Write(group);
+    }
+    std::atomic<int> rows{0};
+  };
+  const auto disk = std::make_shared<testing::MemoryStore>();
+  auto owned = std::make_unique<CountingStore>(disk);
+  CountingStore& store = *owned;
+  TestBroker broker({}, disk, std::move(owned), disk->Recover());
+  REQUIRE(broker.Create("logs"));
+  REQUIRE(broker.Append("logs", std::vector<std::string>(5'000, "x")).ok());
+  const auto reader = Attach(&broker);
+  const size_t groups = broker.disk().groups();
+  store.rows = 0;
+  for (MessageId id = 1; id <= 5'000; ++id) REQUIRE(reader->Acknowledge(id).ok());
+  CHECK(broker.disk().groups() == groups);
+  REQUIRE(broker.Append("logs", {"y"}).ok());
+  CHECK(broker.disk().groups() == groups + 1);
+  CHECK(store.rows == 1);
+  CHECK(WrittenCursor(&broker) == 5'001);
 }
 
 TEST_CASE(

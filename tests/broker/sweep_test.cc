@@ -183,7 +183,7 @@ TEST_CASE("an idle subscription expires, but not while somebody is attached") {
   rules.subscription_expiry = 20 * kSecond;
   TestBroker broker(WithRules(rules));
   REQUIRE(broker.Create("c"));
-  auto consumer = broker->OpenSubscription("c", "s", {}, "me");
+  auto consumer = broker.Hold("c", "s", {}, "me");
   REQUIRE(consumer.ok());
   REQUIRE(AppendOld(broker, {"a"}).ok());
   broker.clock().Advance(seconds(100));
@@ -193,7 +193,7 @@ TEST_CASE("an idle subscription expires, but not while somebody is attached") {
   REQUIRE(broker->Sweep().ok());
   CHECK(broker.Read("c").empty());
   // It is there all the same, and is told what it missed.
-  consumer = broker->OpenSubscription("c", "s", {}, "me");
+  consumer = broker.Hold("c", "s", {}, "me");
   REQUIRE(broker.Append("c", {"b"}).ok());
   CHECK(ReadToEnd(consumer->get()) == Lines{"gap 1 to 1 TRIMMED", "2 b"});
 }
@@ -288,7 +288,7 @@ TEST_CASE(
   REQUIRE(scene.broker.Create("c"));
   REQUIRE(AppendOld(scene.broker, {"a", "b"}).ok());
   SweepBeside(scene, [&] { return scene.broker->CreateSubscription("c", "s", {}).status(); });
-  const auto consumer = scene.broker->OpenSubscription("c", "s", {}, "me");
+  const auto consumer = scene.broker.Hold("c", "s", {}, "me");
   CHECK(ReadToEnd(consumer->get()) == Lines{"1 a", "2 b"});
   REQUIRE(scene.broker->Acknowledge("c", "s", 2).ok());
   REQUIRE(scene.broker->Sweep().ok());
@@ -305,7 +305,7 @@ TEST_CASE(
   SweepBeside(scene, [&] {
     return scene.broker->SeekSubscription("c", "s", StartPosition::Earliest()).status();
   });
-  const auto consumer = scene.broker->OpenSubscription("c", "s", {}, "me");
+  const auto consumer = scene.broker.Hold("c", "s", {}, "me");
   CHECK(ReadToEnd(consumer->get()) == Lines{"1 a", "2 b"});
 }
 

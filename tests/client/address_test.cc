@@ -51,6 +51,26 @@ TEST_CASE("An embedded address has a directory and perhaps a configuration file"
   CHECK(address.config == "/etc/strata.yaml");
 }
 
+TEST_CASE("A host with what a URI gives a meaning of its own is refused") {
+  for (const char* text : {"host?x:7470", "host#x:7470", "127.0.0.1?:7470", "host%41:7470",
+                           "user@host:7470", "a b:7470", "h\xc3\xb6st:7470", "[::1]?:7470"}) {
+    CheckRefused(text, {"no host has", "HOST:PORT"});
+  }
+  CHECK(Parse("a-host_1.example:7470").target == "dns:///a-host_1.example:7470");
+  CHECK(Parse("[fe80::1%eth0]:7470").target == "ipv6:[fe80::1%eth0]:7470");
+}
+
+TEST_CASE("A Unix socket behind two slashes is refused: gRPC would not dial it") {
+  CheckRefused("unix://run/strata.sock", {"two slashes", "write unix:/run/strata.sock"});
+  CheckRefused("unix:////run/strata.sock", {"two slashes"});
+}
+
+TEST_CASE("A zero byte in an address is refused: the system would see a shorter one") {
+  for (const std::string scheme : {"unix:", "embedded:", ""}) {
+    CheckRefused(scheme + std::string("a\0b:1", 5), {"zero byte"});
+  }
+}
+
 TEST_CASE("A lone path is refused with both things it could mean") {
   CheckRefused("/var/lib/strata", {"unix:/var/lib/strata", "embedded:/var/lib/strata"});
   CheckRefused("./data", {"embedded:./data"});

@@ -25,6 +25,7 @@ class FakeSource final : public BatchSource {
     if (items.empty()) return Status(Reason::TIMEOUT, "nothing");
     ReceivedBatch next = items.front();
     items.pop_front();
+    at = next.is_gap() ? next.gap().last + 1 : next.last_id() + 1;
     return next;
   }
   Result<MessageId> Seek(const StartPosition& to) override { return to.id; }
@@ -32,10 +33,15 @@ class FakeSource final : public BatchSource {
     acknowledged = through;
     return Status::Ok();
   }
+  Status AcknowledgeAsync(MessageId through) override { return Acknowledge(through); }
+  bool active() const override { return true; }
+  MessageId position() const override { return at; }
+  OpenedAt opened_at() override { return {}; }
   void End(const Status&) override { ++ended; }
   void Close() override { ++closed; }
 
   std::deque<ReceivedBatch> items;
+  MessageId at = 0;
   MessageId acknowledged = 0;
   int ended = 0;
   int closed = 0;

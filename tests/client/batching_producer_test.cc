@@ -39,8 +39,9 @@ class Wire {
   void Submit(Buffer batch, uint32_t count, BatchTransport::Done done) {
     MutexLock lock(mu_);
     if (!refuse_.ok()) {
+      const Status refused = refuse_;
       lock.Unlock();
-      done(refuse_);
+      done(refused);
       lock.Lock();
       return;
     }
@@ -115,10 +116,10 @@ class Wire {
  private:
   Mutex mu_;
   CondVar arrived_;
-  std::deque<Sent> sent_;
-  size_t answered_ = 0;
-  MessageId next_id_ = 1;
-  Status refuse_;
+  std::deque<Sent> sent_ STRATA_GUARDED_BY(mu_);
+  size_t answered_ STRATA_GUARDED_BY(mu_) = 0;
+  MessageId next_id_ STRATA_GUARDED_BY(mu_) = 1;
+  Status refuse_ STRATA_GUARDED_BY(mu_);
 };
 
 class FakeTransport final : public BatchTransport {
@@ -127,7 +128,10 @@ class FakeTransport final : public BatchTransport {
   void Submit(Buffer batch, uint32_t count, Done done) override {
     wire_->Submit(std::move(batch), count, std::move(done));
   }
-  void Finish() override { ++wire_->finished; }
+  Status Finish() override {
+    ++wire_->finished;
+    return Status::Ok();
+  }
   void Abort() override { ++wire_->aborted; }
 
  private:
@@ -154,7 +158,7 @@ class Answers {
     return reason + (status.fate() == DataFate::kNotAppended ? " not" : " maybe");
   }
   Mutex mu_;
-  std::vector<std::string> noted_;
+  std::vector<std::string> noted_ STRATA_GUARDED_BY(mu_);
 };
 
 using Strings = std::vector<std::string>;
@@ -162,7 +166,8 @@ using Strings = std::vector<std::string>;
 struct Fixture {
   explicit Fixture(ProducerOptions options = {}, BatchLimits limits = {})
       : producer(std::make_unique<BatchingProducer>(
-            options, limits, 7, std::make_unique<FakeTransport>(wire), &clock)) {}
+            options, limits, BatchingProducer::Opened{7, "p", 0},
+            std::make_unique<FakeTransport>(wire), gate, &clock)) {}
   ~Fixture() {
     producer.reset();
     wire->DropUnanswered();
@@ -181,6 +186,7 @@ struct Fixture {
   }
 
   ManualClock clock;
+  std::shared_ptr<PartialGate> gate = std::make_shared<PartialGate>();
   std::shared_ptr<Wire> wire = std::make_shared<Wire>();
   Answers answers;
   std::unique_ptr<BatchingProducer> producer;
@@ -231,6 +237,17 @@ TEST_CASE("A batch never has more messages than a batch may have") {
   for (uint32_t i = 0; i < kMaxBatchMessages + 1; ++i) REQUIRE(f.producer->Send("", nullptr).ok());
   REQUIRE(f.wire->batches() == 5);
   CHECK(f.wire->payloads(4).size() == kMaxBatchMessages);
+}
+
+// The broker keeps the results of so many for those that have to be sent again.
+TEST_CASE("At most 64 batches are under way, and the next leaves with the first answer") {
+  Fixture f({.batch_bytes = 1});
+  for (int i = 0; i < 70; ++i) REQUIRE(f.Send("m").ok());
+  CHECK(f.wire->batches() == kProducerWindow);
+  f.wire->Acknowledge();
+  CHECK(f.wire->batches() == kProducerWindow + 1);
+  f.wire->AcknowledgeAll();
+  CHECK(f.answers.noted().size() == 70);
 }
 
 TEST_CASE("Callbacks run in the order of Send, whatever order the transport answers in") {

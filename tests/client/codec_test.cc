@@ -1,5 +1,6 @@
 #include "client/grpc/codec.h"
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -95,12 +96,12 @@ TEST_CASE("The other events of a Consume stream") {
   response.mutable_opened()->set_position(5);
   auto event = ParseConsumeResponse(Buffer(response.SerializeAsString()));
   REQUIRE(event.ok());
-  CHECK(std::get<v1::ConsumeOpened>(*event).position() == 5);
+  CHECK(std::get<v1::ConsumeResponse>(*event).opened().position() == 5);
 
   response.mutable_sought()->set_position(6);
   event = ParseConsumeResponse(Buffer(response.SerializeAsString()));
   REQUIRE(event.ok());
-  CHECK(std::get<v1::ConsumeSought>(*event).position() == 6);
+  CHECK(std::get<v1::ConsumeResponse>(*event).sought().position() == 6);
 
   response.mutable_gap()->set_first_id(3);
   response.mutable_gap()->set_last_id(4);
@@ -122,6 +123,34 @@ TEST_CASE("What is not an event is an error and not a crash") {
     REQUIRE_FALSE(event.ok());
     CHECK(event.status().reason() == Reason::INTERNAL);
   }
+}
+
+TEST_CASE("Ids that no broker gives are an error, and not counted on from") {
+  constexpr MessageId kMost = std::numeric_limits<MessageId>::max();
+  const auto delivery = [](MessageId first_id) {
+    v1::ConsumeResponse response;
+    *response.mutable_delivery() = DeliveryOf(Batch({"a", "b"}), first_id, 2, 0);
+    return ParseConsumeResponse(Buffer(response.SerializeAsString())).status().reason();
+  };
+  CHECK(delivery(1) == Reason::OK);
+  CHECK(delivery(kMost - 2) == Reason::OK);
+  for (const MessageId first_id : {MessageId{0}, MessageId{-1}, kMost - 1, kMost}) {
+    CHECK(delivery(first_id) == Reason::INTERNAL);
+  }
+  const auto gap = [](MessageId first_id, MessageId last_id) {
+    v1::ConsumeResponse response;
+    response.mutable_gap()->set_first_id(first_id);
+    response.mutable_gap()->set_last_id(last_id);
+    v1::FetchResponse fetch;
+    *fetch.add_items()->mutable_gap() = response.gap();
+    const auto item = ParseFetchResponse(Buffer(fetch.SerializeAsString()));
+    const auto event = ParseConsumeResponse(Buffer(response.SerializeAsString()));
+    CHECK(item.status().reason() == event.status().reason());
+    return event.status().reason();
+  };
+  CHECK(gap(3, 3) == Reason::OK);
+  CHECK(gap(3, 2) == Reason::INTERNAL);
+  CHECK(gap(3, kMost) == Reason::INTERNAL);
 }
 
 TEST_CASE("A fetch's items come in order, gaps in their place") {

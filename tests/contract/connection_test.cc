@@ -12,6 +12,8 @@
 namespace strata::testing {
 namespace {
 
+using std::chrono::milliseconds;
+
 // A stratad in a process of its own.
 class Daemon {
  public:
@@ -26,7 +28,9 @@ class Daemon {
     INFO(output);
     REQUIRE(output.find("listening on") != std::string::npos);
   }
-  std::unique_ptr<Client> Connect(const ClientOptions& options = {}) {
+  // A client that does not come back by itself: what is behind that shows.
+  std::unique_ptr<Client> Connect(ClientOptions options = {}) {
+    options.reconnect_timeout = milliseconds(0);
     return Get(strata::Connect("unix:" + socket_, options));
   }
   Process& process() { return *process_; }
@@ -119,7 +123,9 @@ TEST_CASE("A killed daemon: readers are told, messages learn their fate, and not
 
 TEST_CASE("A daemon that drains answers what it has, and says so to everybody else") {
   Place place(GENERATE(REMOTE_TRANSPORTS));
-  Client& client = place.client();
+  // One that does not come back by itself.
+  const auto connected = Get(Connect(place.address(), {.reconnect_timeout = milliseconds(0)}));
+  Client& client = *connected;
   Create(client, "c");
   auto reader = Read(client, "c");
   auto producer = Produce(client, "c");
@@ -150,7 +156,7 @@ TEST_CASE("A daemon that drains answers what it has, and says so to everybody el
 TEST_CASE("A daemon that hangs is noticed within the keepalive, and holds nobody up") {
   TempDir dir;
   Daemon daemon(dir);
-  auto client = daemon.Connect({.keepalive = std::chrono::milliseconds(1200)});
+  auto client = daemon.Connect({.keepalive = milliseconds(1200)});
   Create(*client, "c");
   auto reader = Read(*client, "c");
   auto producer = Produce(*client, "c");

@@ -17,6 +17,8 @@ std::ostream& operator<<(std::ostream& out, Transport transport) {
       return out << "tcp";
     case Transport::kUnix:
       return out << "unix";
+    case Transport::kInMemory:
+      return out << "in memory";
   }
   return out;
 }
@@ -28,6 +30,7 @@ Place::Place(Transport transport, Strings settings)
 
 Place::Place(Transport transport, InMemory memory)
     : directory_(dir_ / "store"), transport_(transport), settings_(std::move(memory.settings)) {
+  REQUIRE(transport != Transport::kInMemory);
   storage::Recovered recovered = memory.store->Recover();
   if (memory.amend) memory.amend(&recovered);
   broker::Config config = LoadSettings();
@@ -58,6 +61,15 @@ broker::Config Place::LoadSettings() const {
 
 void Place::Up(Transport transport) {
   transport_ = transport;
+  if (transport_ == Transport::kInMemory) {
+    if (in_memory_ == nullptr) {
+      in_memory_ = Get(InMemoryBroker::Start({.settings = settings_}));
+    } else {
+      in_memory_->Restart();
+    }
+    client_ = NewClient();
+    return;
+  }
   const broker::Config config = LoadSettings();
   if (transport_ == Transport::kEmbedded) {
     address_ = "embedded:" + directory_;
@@ -77,10 +89,13 @@ void Place::Serve(std::shared_ptr<broker::Broker> broker, const broker::Config& 
   address_ = server_->addresses().front();
 }
 
-std::unique_ptr<Client> Place::NewClient() {
+std::unique_ptr<Client> Place::NewClient() { return Get(TryNewClient()); }
+
+Result<std::unique_ptr<Client>> Place::TryNewClient() {
+  if (in_memory_ != nullptr) return in_memory_->NewClient();
   // A store in memory has no address.
-  if (address_.empty()) return std::make_unique<EmbeddedClient>(broker_);
-  return Get(Connect(address_));
+  if (address_.empty()) return std::unique_ptr<Client>(new EmbeddedClient(broker_));
+  return Connect(address_);
 }
 
 void Place::Down() {

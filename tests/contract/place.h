@@ -16,18 +16,21 @@
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "client/client.h"
+#include "client/testing/in_memory.h"
+#include "client/testing/memory_store.h"
 #include "server/server.h"
 #include "tests/support/catch.h"
-#include "tests/support/memory_store.h"
 #include "tests/support/temp_dir.h"
 
 namespace strata::testing {
 
-enum class Transport { kEmbedded, kTcp, kUnix };
+enum class Transport { kEmbedded, kTcp, kUnix, kInMemory };
 
-#define EVERY_TRANSPORT                                                        \
+// Those that are over a store that the test gives, or over a directory: kInMemory has its own.
+#define STORE_TRANSPORTS                                                       \
   ::strata::testing::Transport::kEmbedded, ::strata::testing::Transport::kTcp, \
       ::strata::testing::Transport::kUnix
+#define EVERY_TRANSPORT STORE_TRANSPORTS, ::strata::testing::Transport::kInMemory
 #define REMOTE_TRANSPORTS ::strata::testing::Transport::kTcp, ::strata::testing::Transport::kUnix
 
 std::ostream& operator<<(std::ostream& out, Transport transport);
@@ -40,10 +43,10 @@ using Strings = std::vector<std::string>;
 
 class Place {
  public:
-  // A store in a folder of its own; `settings` are "key=value" of strata.yaml.
+  // A store in a folder of its own, or what users' tests have; `settings` are "key=value" of strata.yaml.
   explicit Place(Transport transport, Strings settings = {});
   // A store in memory, which the test may hold up or break; the broker owns it. `clock` and what
-  // the store is said to hold may be the test's too.
+  // the store is said to hold may be the test's too. STORE_TRANSPORTS.
   struct InMemory {
     std::unique_ptr<MemoryStore> store;
     Strings settings = {};
@@ -56,7 +59,9 @@ class Place {
   // Connected as long as the place is up.
   Client& client() { return *client_; }
   std::unique_ptr<Client> NewClient();
-  // Of the server, or of the store's directory.
+  // For threads: Catch2's assertions, also one that holds, belong to the main thread.
+  Result<std::unique_ptr<Client>> TryNewClient();
+  // Of the server, or of the store's directory; empty in memory.
   std::string address() const { return address_; }
   const std::string& directory() const { return directory_; }
 
@@ -69,7 +74,7 @@ class Place {
     Down();
     Up();
   }
-  // The server in this process; null if embedded.
+  // The server in this process; null if there is none.
   server::Server* server() { return server_.get(); }
 
  private:
@@ -81,7 +86,8 @@ class Place {
   Transport transport_;
   const Strings settings_;
   std::string address_;
-  std::shared_ptr<broker::Broker> broker_;  // unless only clients hold it
+  std::shared_ptr<broker::Broker> broker_;     // unless only clients hold it
+  std::unique_ptr<InMemoryBroker> in_memory_;  // kInMemory; stays, as a directory does
   std::unique_ptr<server::Server> server_;
   std::unique_ptr<Client> client_;
 };

@@ -206,8 +206,9 @@ TEST_CASE("A compaction runs to its end in the background and changes nothing fo
   CHECK(Append(client, "c", {"d"}).first_id == 4);
 }
 
+// Not in memory: there is neither a write buffer nor a block cache, and no tail cache by default.
 TEST_CASE("Status has the budgets of memory and the state of space") {
-  Place place(GENERATE(EVERY_TRANSPORT));
+  Place place(GENERATE(STORE_TRANSPORTS));
   const BrokerStatus status = Get(place.client().GetStatus());
   CHECK(status.space_state == "normal");
   CHECK(status.tail_cache_limit == 32u << 20);

@@ -157,6 +157,40 @@ TEST_CASE("A seek from outside reaches the consumer that waits at the end") {
   CHECK(Take(*consumer, 2) == Strings{"5:e", "6:f"});
 }
 
+TEST_CASE("What was received before somebody else's seek is acknowledged for nothing") {
+  Place place(GENERATE(EVERY_TRANSPORT));
+  const bool sought_before = GENERATE(false, true);
+  Client& client = place.client();
+  Fill(client);
+  auto consumer = Consume(client, "c", "s");
+  if (sought_before) Ok(consumer->Seek(StartPosition::At(1)));
+  CHECK(Take(*consumer, 6).back() == "6:f");
+  Get(place.NewClient()->SeekSubscription("c", "s", StartPosition::At(2)));
+  Ok(consumer->Acknowledge(6));
+  CHECK(Cursor(client) == 2);
+  Ok(consumer->AcknowledgeAsync(6));
+  // Behind it in the same stream: once this has come, the acknowledgement has, too.
+  CHECK(Take(*consumer, 1) == Strings{"2:b"});
+  CHECK(Cursor(client) == 2);
+  Ok(consumer->Acknowledge(2));
+  CHECK(Cursor(client) == 3);
+  consumer->Close();
+  CHECK(Cursor(client) == 3);
+}
+
+TEST_CASE("A consumer acknowledges in the channel that it opened, not in one of the same name") {
+  Place place(GENERATE(EVERY_TRANSPORT));
+  Client& client = place.client();
+  Fill(client);
+  auto consumer = Consume(client, "c", "s");
+  CHECK(Take(*consumer, 1) == Strings{"1:a"});
+  Ok(client.DeleteChannel("c"));
+  Fill(client);
+  Get(client.CreateSubscription("c", "s", {}));
+  CHECK_FALSE(consumer->Acknowledge(1).ok());
+  CHECK(Cursor(client) == 1);
+}
+
 TEST_CASE("Many subscriptions of a channel each get all of it") {
   Place place(GENERATE(EVERY_TRANSPORT));
   Client& client = place.client();
@@ -184,9 +218,15 @@ TEST_CASE("Deleting a subscription ends its consumer and forgets the cursor") {
   Ok(consumer->Acknowledge(6));
   Ok(client.DeleteSubscription("c", "s"));
   CHECK(Why(consumer->Receive(kSoon)) == "SUBSCRIPTION_NOT_FOUND");
+  CHECK(Why(consumer->Acknowledge(6)) == "SUBSCRIPTION_NOT_FOUND");
   CHECK(Why(client.DeleteSubscription("c", "s")) == "SUBSCRIPTION_NOT_FOUND");
   CHECK(Get(client.ListSubscriptions("c")).empty());
   CHECK(Take(*Consume(client, "c", "s"), 1) == Strings{"1:a"});
+  // What it ended with stays, whatever else goes.
+  Ok(client.DeleteChannel("c"));
+  CHECK(Why(consumer->Receive(kSoon)) == "SUBSCRIPTION_NOT_FOUND");
+  CHECK(Why(consumer->Acknowledge(6)) == "SUBSCRIPTION_NOT_FOUND");
+  CHECK(Why(consumer->Seek({})) == "SUBSCRIPTION_NOT_FOUND");
 }
 
 TEST_CASE("Subscriptions whose names are prefixes of each other do not touch") {

@@ -25,6 +25,21 @@ TEST_CASE("Truncation is inclusive and exact, inside a batch too") {
   }
 }
 
+TEST_CASE("Of a channel that was emptied append times go on, too, after a restart") {
+  Place place(GENERATE(EVERY_TRANSPORT));
+  Client& client = place.client();
+  Fill(client);
+  const ChannelInfo before = Get(client.TruncateChannel("c", 6));
+  // Its pages go in the sweeper's time, soon.
+  const auto deadline = std::chrono::steady_clock::now() + kSoon;
+  while (Get(client.DescribeChannel("c")).pages > 0) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+  }
+  place.Restart();
+  CHECK(Get(place.client().DescribeChannel("c")).last_append_time == before.last_append_time);
+  CHECK(Append(place.client(), "c", {"g"}).append_time >= before.last_append_time);
+}
+
 TEST_CASE("Truncation is clamped to the durable end and never moves back") {
   Place place(GENERATE(EVERY_TRANSPORT));
   Client& client = place.client();

@@ -49,13 +49,16 @@ class WalLife {
 
  private:
   std::string RunTerm(int term) {
-    auto client = place_.NewClient();
+    const auto connected = place_.TryNewClient();
+    if (!connected.ok()) return connected.status().ToString();
+    const auto& client = *connected;
     const auto opened = client->OpenChannel(channel_, true);
     if (!opened.ok()) return opened.status().ToString();
 
     std::string scan_error;
     std::vector<std::pair<MessageId, Message>> tailed;
-    std::thread scanner([&] { Tail(*client, written_.size() + kMessages, &tailed, &scan_error); });
+    const size_t count = written_.size() + kMessages;  // the writer may be done before it begins
+    std::thread scanner([&] { Tail(*client, count, &tailed, &scan_error); });
     std::string error = WriteConcurrently(*client, term);
     scanner.join();
     if (!error.empty()) return error;

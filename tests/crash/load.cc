@@ -13,6 +13,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// What happens to a connection shows: nothing comes back by itself.
+const ClientOptions kAsItIs = {.reconnect_timeout = milliseconds(0)};
+
 // A well-mixed number made of a stamp (the finalizer of MurmurHash3).
 uint64_t Mix(Stamp stamp) {
   uint64_t x = uint64_t{stamp.producer} << 32 | stamp.counter;
@@ -67,7 +70,7 @@ Load::~Load() {
 }
 
 void Load::Produce(const std::string& address, Account* account) {
-  Result<std::unique_ptr<Client>> client = ConnectRemote(address);
+  Result<std::unique_ptr<Client>> client = ConnectRemote(address, kAsItIs);
   Status status = client.status();
   if (client.ok()) {
     // Small bounds, so that a kill meets batches in every state: collected, sent, stored,
@@ -150,7 +153,7 @@ Follower::Follower(const std::string& address, const std::string& channel,
 
 Status Follower::Open(const std::string& address, const std::string& channel,
                       const std::string& subscription) {
-  STRATA_ASSIGN_OR_RETURN(client_, ConnectRemote(address));
+  STRATA_ASSIGN_OR_RETURN(client_, ConnectRemote(address, kAsItIs));
   STRATA_ASSIGN_OR_RETURN(consumer_, client_->OpenConsumer(channel, subscription));
   return Status::Ok();
 }

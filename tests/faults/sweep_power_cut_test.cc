@@ -11,9 +11,8 @@
 #include <random>
 #include <thread>
 
-#include "base/batch.h"
+#include "tests/faults/ledger.h"
 #include "tests/faults/scene.h"
-#include "tests/faults/sweep_ledger.h"
 #include "tests/support/catch.h"
 #include "tests/support/forwarding_store.h"
 
@@ -57,7 +56,7 @@ class SweepHistory {
 
   // Until the power goes, and what was broken then.
   std::vector<std::string> Run();
-  size_t promised() const { return ledger_.promised(); }
+  size_t promised() const { return ledger_.acknowledged(); }
   const retention::SweeperCounters& swept() const { return swept_; }
 
  private:
@@ -77,7 +76,7 @@ class SweepHistory {
   const uint64_t seed_;
   const Machine machine_;
   Scene scene_;
-  SweepLedger ledger_;
+  Ledger ledger_;
   std::unique_ptr<broker::Broker> broker_;
   std::atomic<bool> over_{false};
   retention::SweeperCounters swept_;
@@ -111,6 +110,7 @@ bool SweepHistory::Create(size_t plan) {
   const ChannelPlan& wanted = ledger_.plans()[plan];
   ChannelOptions options;
   options.retention = wanted.retention;
+  ledger_.CreationAsked(plan);
   const Result<ChannelInfo> created = broker_->CreateChannel(wanted.name, options);
   if (!created.ok()) return Note(created.status());
   for (const std::string& subscription : wanted.subscriptions) {
@@ -133,13 +133,11 @@ void SweepHistory::Append(uint64_t seed) {
     const size_t plan = random() % ledger_.plans().size();
     const ChannelNumber number = ledger_.Current(plan);
     if (number == 0) continue;
-    std::vector<std::string> payloads(1 + random() % 4);
-    for (std::string& payload : payloads) {
-      payload = fmt::format("{}-", random());
-      payload.resize(payload.size() + random() % (random() % 8 == 0 ? 6000 : 400), 'x');
-    }
-    const auto result = broker_->Append({ledger_.plans()[plan].name, MakeBatch(payloads), number});
-    if (result.ok()) ledger_.Promised(number, result->first_id, payloads);
+    std::vector<size_t> sizes(1 + random() % 4);
+    for (size_t& size : sizes) size = random() % (random() % 8 == 0 ? 6000 : 400);
+    const SentBatch sent = ledger_.Sending(number, sizes);
+    const auto result = broker_->Append({ledger_.plans()[plan].name, sent.Encoded(), number});
+    ledger_.Answered(sent, result.status(), result.ok() ? result->first_id : 0);
     Note(result.status());
   }
 }
@@ -162,7 +160,7 @@ void SweepHistory::Recreate(size_t plan) {
   const ChannelNumber number = ledger_.Current(plan);
   ledger_.DeletionAsked(number);
   const Status deleted = broker_->DeleteChannel(ledger_.plans()[plan].name);
-  if (!Note(deleted)) return;
+  if (!Note(deleted) || !deleted.ok()) return;
   ledger_.Deleted(number);
   Create(plan);
 }
@@ -197,8 +195,11 @@ void SweepHistory::Consume(uint64_t seed) {
     const auto info = broker_->DescribeSubscription(wanted.name, name);
     if (!info.ok()) break;
     if (random() % 16 == 0) {
-      Note(broker_->SeekSubscription(wanted.name, name, StartPosition::At(info->cursor / 2))
-               .status());
+      ledger_.SeekAsked(ledger_.Current(plan), name, info->cursor / 2);
+      const auto sought =
+          broker_->SeekSubscription(wanted.name, name, StartPosition::At(info->cursor / 2));
+      if (Note(sought.status()) && sought.ok())
+        ledger_.Sought(ledger_.Current(plan), name, sought->cursor);
       continue;
     }
     const MessageId next = broker_->DescribeChannel(wanted.name)->next_id;
@@ -209,7 +210,8 @@ void SweepHistory::Consume(uint64_t seed) {
             : info->cursor +
                   static_cast<MessageId>(random() % static_cast<uint64_t>(next - info->cursor));
     ledger_.AckAsked(ledger_.Current(plan), name, through);
-    Note(broker_->Acknowledge(wanted.name, name, through));
+    const Status acked = broker_->Acknowledge(wanted.name, name, through);
+    if (Note(acked) && acked.ok()) ledger_.Acked(ledger_.Current(plan), name, through);
   }
 }
 
@@ -227,15 +229,9 @@ void SweepHistory::ReadAlong(size_t plan) {
                                       GapReasonName(gap->reason), gap->first, gap->last));
       next = gap->last + 1;
     } else if (const auto* delivery = std::get_if<broker::Delivery>(&item)) {
-      const Buffer bytes = delivery->batch.bytes.Contiguous();
-      BatchIterator it(bytes.view(), delivery->batch.first_id, delivery->batch.append_time);
-      std::vector<std::string> payloads;
-      for (MessageView message; it.Next(&message);) {
-        if (message.id >= delivery->first_id()) payloads.emplace_back(message.payload);
-      }
       if (next != 0 && delivery->first_id() != next)
         ledger_.Violation(fmt::format("{}: a reader jumped to {}", name, delivery->first_id()));
-      ledger_.Promised(ledger_.Current(plan), delivery->first_id(), payloads);
+      ledger_.Shown((*reader)->channel().number, delivery->batch);
       next = delivery->batch.next_id();
     } else {
       std::this_thread::yield();
@@ -284,7 +280,8 @@ void SweepHistory::CheckAfterwards(std::vector<std::string>* violations) {
       violations->push_back("does not open: " + broker.status().ToString());
       return;
     }
-    for (std::string& each : ledger_.Check(**broker)) violations->push_back(std::move(each));
+    for (std::string& each : ledger_.Check(**broker, clean ? Ending::kClean : Ending::kPowerCut))
+      violations->push_back(std::move(each));
     const Status swept = (*broker)->Sweep();
     if (!swept.ok()) violations->push_back("does not sweep: " + swept.ToString());
     // Each stratum has a page, but for the one being written: what was left over is gone.
@@ -292,7 +289,8 @@ void SweepHistory::CheckAfterwards(std::vector<std::string>* violations) {
     if (stats.strata > stats.pages + 1)
       violations->push_back(fmt::format("{} strata for {} pages", stats.strata, stats.pages));
     if (stats.spares > 12) violations->push_back(fmt::format("{} spares", stats.spares));
-    for (std::string& each : ledger_.Check(**broker)) violations->push_back(std::move(each));
+    for (std::string& each : ledger_.Check(**broker, Ending::kClean))
+      violations->push_back(std::move(each));
     broker->reset();
     MutexLock lock(mu);
     if (!clean || complaints.empty()) continue;

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "client/testing/memory_store.h"
 #include "retention/sweeper.h"
 #include "tests/support/forwarding_store.h"
-#include "tests/support/memory_store.h"
 
 namespace strata::testing {
 

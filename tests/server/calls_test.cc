@@ -64,14 +64,19 @@ TEST_CASE("an append that cannot be is refused unappended") {
   ServerFixture f;
   const ChannelNumber number = f.CreateChannel("c");
   v1::AppendRequest request = AppendOf("c", "x");
-  Reason expected = Reason::NOT_SUPPORTED;
-  SECTION("a producer") { request.set_producer("p"); }
-  SECTION("a term") { request.set_term(1); }
-  SECTION("a sequence") { request.set_sequence(1); }
-  SECTION("an expected id") { request.set_expected_next_id(1); }
-  SECTION("no batch") {
-    request.clear_batch();
-    expected = Reason::INVALID_ARGUMENT;
+  Reason expected = Reason::INVALID_ARGUMENT;
+  SECTION("no batch") { request.clear_batch(); }
+  SECTION("a producer without a sequence") { request.set_producer("p"); }
+  SECTION("a sequence without a producer") { request.set_sequence(1); }
+  SECTION("a term without a producer") { request.set_term(1); }
+  SECTION("a sequence that is not the first") {
+    request.set_producer("p");
+    request.set_sequence(2);
+    expected = Reason::OUT_OF_SEQUENCE;
+  }
+  SECTION("another id than the expected one") {
+    request.set_expected_next_id(2);
+    expected = Reason::ID_MISMATCH;
   }
   SECTION("no message") {
     request.mutable_batch()->clear_messages();
@@ -94,7 +99,8 @@ TEST_CASE("an append that cannot be is refused unappended") {
 
 TEST_CASE("garbage in place of a single request is refused") {
   ServerFixture f;
-  for (const char* method : {"/strata.v1.Log/Append", "/strata.v1.Log/Fetch"}) {
+  for (const char* method :
+       {"/strata.v1.Log/Append", "/strata.v1.Log/AppendMulti", "/strata.v1.Log/Fetch"}) {
     CHECK(SendRaw(f.Connect(), method, {std::string(20, '\xff')}).reason() ==
           Reason::INVALID_ARGUMENT);
   }

@@ -76,8 +76,15 @@ TEST_CASE("without a file everything has its documented default") {
   CHECK(config->broker.retention.max_messages == kNoLimit);
   CHECK(config->broker.retention.truncate_grace == 0);
   CHECK(config->broker.retention.subscription_expiry == 0);
+  CHECK(config->broker.producer_expiry == std::chrono::hours(7 * 24));
   CHECK(config->broker.sweeper.compaction_interval == std::chrono::hours(24));
   CHECK(config->broker.sweeper.compresses);
+}
+
+TEST_CASE("how long producers are remembered takes a time, or 0 for ever") {
+  CHECK(Load("producers:\n  expiry: 36h\n")->broker.producer_expiry == std::chrono::hours(36));
+  CHECK(Load("producers:\n  expiry: 0\n")->broker.producer_expiry.count() == 0);
+  CHECK(Mistakes("producers:\n  expiry: never\n") != "");
 }
 
 TEST_CASE("the defaults of the configuration are those of the library's own options") {
@@ -88,6 +95,8 @@ TEST_CASE("the defaults of the configuration are those of the library's own opti
   CHECK(config->store.write_buffer == store.write_buffer);
   CHECK(config->store.compression_types == store.compression_types);
   CHECK(config->store.lock_timeout == store.lock_timeout);
+  CHECK(config->store.mmap_reads == store.mmap_reads);
+  CHECK(LoadConfig("", {"storage.mmapReads=true"})->store.mmap_reads);
   const BrokerOptions broker;
   CHECK(config->broker.sync == broker.sync);
   CHECK(config->broker.sync_interval == broker.sync_interval);
@@ -266,6 +275,21 @@ TEST_CASE("wrong shapes are refused: no value, a value for a section, a section 
   CHECK(Mistakes("- a\n- b\n") == "strata.yaml:1: not a YAML mapping of sections");
   CHECK(Mistakes("server:\n  port: [1\n").find("strata.yaml:3: not valid YAML: ") == 0);
   CHECK(Mistakes("server:\n  port: 1\n bad\n").find("not valid YAML") != std::string::npos);
+}
+
+TEST_CASE("a zero byte in a value is refused: the system would see a shorter path or address") {
+  CHECK(Mistakes("http:\n  address: \"127.0.0.1\\0x\"\n") ==
+        "strata.yaml:2: http.address: has a zero byte");
+  CHECK(Mistakes("rocksmq:\n  path: \"/data\\0x\"\n") ==
+        "strata.yaml:2: rocksmq.path: has a zero byte");
+}
+
+TEST_CASE("a mistake is one line, also where a value or a key has several") {
+  CHECK(Mistakes("server:\n  keepalive: \"1\\n2\"\n") ==
+        "strata.yaml:2: server.keepalive: '1\\x0a2' is not a time; write a number and us, ms, s, "
+        "min, h or d, as in 10ms");
+  CHECK(Mistakes("\"some\\nthing\": 1\n") ==
+        "strata.yaml:1: some\\x0athing: unknown section or key; conf/strata.yaml has them all");
 }
 
 TEST_CASE("a file that cannot be read is named") {

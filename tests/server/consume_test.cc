@@ -1,6 +1,12 @@
+#include <grpcpp/create_channel.h>
+
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
 
 #include "base/batch.h"
 #include "tests/server/server_fixture.h"
@@ -73,6 +79,8 @@ TEST_CASE("the answer to opening names the channel, its range and the position")
   CHECK(response.opened().position() == 6);
   CHECK(response.opened().next_id() == 6);
   CHECK(response.opened().first_available_id() == 3);
+  CHECK(response.opened().store_id() == f.broker().store_id());
+  CHECK(response.opened().seek_number() == 0);
 }
 
 TEST_CASE("a delivery comes whenever credit is above 0, and may make it negative") {
@@ -134,6 +142,47 @@ TEST_CASE("a reader that is behind reads from storage, everything and in order")
   REQUIRE(reader.Open(OpenFrom("c", StartPosition::Earliest(), kPlenty)) == 1);
   for (MessageId id = 1; id <= 300; ++id) REQUIRE(reader.Next().delivery().first_id() == id);
   CHECK(f.broker().Stats().storage_reads > 0);
+}
+
+// A batch that does not fit into what HTTP/2 lets a stream have unread; and a connection on which that
+// does not grow. So none is written for good before it is received.
+constexpr size_t kTooLargeToBeUnread = 1'000'000;
+std::unique_ptr<v1::Log::Stub> ConnectWithSmallWindow(const ServerFixture& f) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return v1::Log::NewStub(grpc::CreateCustomChannel("unix:" + f.socket_path(),
+                                                    grpc::InsecureChannelCredentials(), arguments));
+}
+
+TEST_CASE("a reader that is behind has the next batch read while one is on its way, and no more") {
+  ServerFixture f({"limits.tailCache=0"});
+  f.CreateChannel("c");
+  for (int i = 0; i < 4; ++i) f.Append("c", std::string(kTooLargeToBeUnread, 'x'));
+  const auto log = ConnectWithSmallWindow(f);
+  Consuming reader(*log);
+  REQUIRE(reader.Open(OpenFrom("c", StartPosition::Earliest(), kPlenty)) == 1);
+  REQUIRE(Eventually([&] { return f.broker().Stats().storage_reads == 2; }));
+  for (MessageId id = 1; id <= 4; ++id) {
+    REQUIRE(reader.Next().delivery().first_id() == id);
+    CHECK(f.broker().Stats().storage_reads <= static_cast<uint64_t>(id) + 2);
+  }
+  CHECK(f.broker().Stats().storage_reads == 4);
+}
+
+TEST_CASE("a seek passes over what was read ahead while a batch is on its way") {
+  ServerFixture f({"limits.tailCache=0"});
+  f.CreateChannel("c");
+  for (int i = 0; i < 3; ++i) f.Append("c", std::string(kTooLargeToBeUnread, 'x'));
+  f.Append("c", "y");
+  const auto log = ConnectWithSmallWindow(f);
+  Consuming consumer(*log);
+  REQUIRE(consumer.Open(Subscribe("c", "s")) == 1);
+  REQUIRE(Eventually([&] { return f.broker().Stats().storage_reads == 2; }));
+  REQUIRE(f.broker().SeekSubscription("c", "s", StartPosition::At(4)).ok());
+  CHECK(consumer.Next().delivery().first_id() == 1);
+  CHECK(consumer.Next().sought().position() == 4);
+  CHECK(consumer.Next().delivery().first_id() == 4);
 }
 
 TEST_CASE("acknowledgements move the cursor, and one beyond the end ends the stream") {
@@ -263,7 +312,71 @@ TEST_CASE("a seek of the subscription takes its consumer along") {
   REQUIRE(consumer.Open(Subscribe("c", "s")) == 1);
   for (int i = 0; i < 3; ++i) REQUIRE(consumer.Next().has_delivery());
   REQUIRE(f.broker().SeekSubscription("c", "s", StartPosition::At(2)).ok());
+  const v1::ConsumeResponse moved = consumer.Next();
+  REQUIRE(moved.has_sought());
+  CHECK(moved.sought().position() == 2);
+  CHECK(moved.sought().seek_number() == 1);
+  CHECK(moved.sought().by_other());
   CHECK(consumer.Next().delivery().first_id() == 2);
+}
+
+TEST_CASE("a consumer without credit hears of a seek and of the subscription's end, too") {
+  ServerFixture f;
+  f.CreateChannel("c");
+  f.Append("c", "x");
+  Consuming consumer(f.log());
+  v1::ConsumeOpen open = Subscribe("c", "s");
+  open.set_credit(0);
+  REQUIRE(consumer.Open(open) == 1);
+  REQUIRE(f.broker().SeekSubscription("c", "s", StartPosition::Latest()).ok());
+  CHECK(consumer.Next().sought().position() == 2);
+  REQUIRE(f.broker().DeleteSubscription("c", "s").ok());
+  CHECK(consumer.Finish().reason() == Reason::SUBSCRIPTION_NOT_FOUND);
+}
+
+TEST_CASE("a consumer's own seeks are answered once each, with their numbers") {
+  ServerFixture f;
+  f.CreateChannel("c");
+  for (int i = 0; i < 5; ++i) f.Append("c", "x");
+  Consuming consumer(f.log());
+  v1::ConsumeOpen open = Subscribe("c", "s");
+  open.set_credit(0);
+  REQUIRE(consumer.Open(open) == 1);
+  constexpr uint64_t kSeeks = 20;
+  for (uint64_t i = 0; i < kSeeks; ++i) {
+    REQUIRE(consumer.Seek(StartPosition::At(static_cast<MessageId>(i % 5) + 1)));
+  }
+  for (uint64_t i = 0; i < kSeeks; ++i) {
+    const v1::ConsumeResponse response = consumer.Next();
+    REQUIRE(response.has_sought());
+    CHECK(response.sought().seek_number() == i + 1);
+    CHECK(response.sought().position() == static_cast<MessageId>(i % 5) + 1);
+    CHECK_FALSE(response.sought().by_other());
+  }
+  REQUIRE(consumer.AddCredit(kPlenty));
+  CHECK(consumer.Next().delivery().first_id() == 5);
+}
+
+TEST_CASE("an acknowledgement from before a seek changes nothing") {
+  ServerFixture f;
+  f.CreateChannel("c");
+  for (int i = 0; i < 5; ++i) f.Append("c", "x");
+  Consuming consumer(f.log());
+  REQUIRE(consumer.Open(Subscribe("c", "s")) == 1);
+  for (int i = 0; i < 5; ++i) REQUIRE(consumer.Next().has_delivery());
+  REQUIRE(f.broker().SeekSubscription("c", "s", StartPosition::At(2)).ok());
+  REQUIRE(consumer.Next().has_sought());
+  REQUIRE(f.broker().SeekSubscription("c", "s", StartPosition::At(3)).ok());
+  v1::ConsumeRequest request;
+  request.set_acknowledge_through(5);
+  request.set_acknowledge_seek(1);
+  REQUIRE(consumer.Send(request));
+  request.set_acknowledge_through(3);
+  request.set_acknowledge_seek(2);
+  REQUIRE(consumer.Send(request));
+  consumer.HalfClose();
+  CHECK(consumer.Finish().ok());
+  CHECK(f.broker().DescribeSubscription("c", "s")->cursor == 4);
 }
 
 TEST_CASE("a consumer that seeks moves its subscription's cursor, either way") {
@@ -312,10 +425,31 @@ TEST_CASE("requests that make no sense end the stream and say so") {
     request = open;
     request.mutable_open()->mutable_start()->mutable_time()->set_nanos(-1);
   }
-  SECTION("failover") {
+  SECTION("a mode that is none") {
     request = open;
-    request.mutable_open()->set_mode(v1::ConsumeOpen::MODE_FAILOVER);
+    request.mutable_open()->set_mode(static_cast<v1::ConsumeOpen::Mode>(9));
     expected = Reason::NOT_SUPPORTED;
+  }
+  SECTION("resuming without a subscription") {
+    request = open;
+    request.mutable_open()->set_resume_at(2);
+  }
+  SECTION("a subscription's name that is none") {
+    request = open;
+    request.mutable_open()->set_subscription("a/b");
+  }
+  SECTION("waiting for a channel's name that is none") {
+    request = open;
+    request.mutable_open()->set_channel("a/b");
+    request.mutable_open()->set_wait_for_channel(true);
+    expected = Reason::INVALID_CHANNEL_NAME;
+  }
+  SECTION("waiting for a channel whose number is known") {
+    request = open;
+    request.mutable_open()->set_channel("nowhere");
+    request.mutable_open()->set_channel_number(number);
+    request.mutable_open()->set_wait_for_channel(true);
+    expected = Reason::CHANNEL_NOT_FOUND;
   }
   SECTION("another channel's number") {
     request = open;

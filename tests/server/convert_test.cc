@@ -30,6 +30,8 @@ TEST_CASE("a channel comes through field by field") {
   info.truncated_through = 1002;
   info.pages = 3;
   info.bytes = 4'000'000'000;
+  info.exclusive_term = 12;
+  info.exclusive_holder = "writer";
   const ChannelInfo got = Through<v1::ChannelInfo>(info);
   CHECK(got.name == info.name);
   CHECK(got.number == info.number);
@@ -41,6 +43,29 @@ TEST_CASE("a channel comes through field by field") {
   CHECK(got.truncated_through == info.truncated_through);
   CHECK(got.pages == info.pages);
   CHECK(got.bytes == info.bytes);
+  CHECK(got.exclusive_term == 12);
+  CHECK(got.exclusive_holder == "writer");
+}
+
+TEST_CASE("a producer comes through field by field") {
+  ProducerInfo info;
+  info.channel = "logs";
+  info.name = "writer";
+  info.term = -7;
+  info.last_sequence = 1ull << 60;
+  info.created_at = 1'700'000'000'000'001;
+  info.active_at = 1'700'000'000'999'999;
+  for (const bool open : {false, true}) {
+    info.open = open;
+    const ProducerInfo got = Through<v1::ProducerInfo>(info);
+    CHECK(got.channel == info.channel);
+    CHECK(got.name == info.name);
+    CHECK(got.term == info.term);
+    CHECK(got.last_sequence == info.last_sequence);
+    CHECK(got.created_at == info.created_at);
+    CHECK(got.active_at == info.active_at);
+    CHECK(got.open == open);
+  }
 }
 
 TEST_CASE("a subscription comes through field by field") {
@@ -50,6 +75,7 @@ TEST_CASE("a subscription comes through field by field") {
   info.cursor = 7;
   info.backlog = 99;
   info.holder = "host:1";
+  info.standby = 2;
   info.created_at = 1'700'000'000'000'001;
   info.active_at = 1'700'000'000'999'999;
   const SubscriptionInfo got = Through<v1::SubscriptionInfo>(info);
@@ -58,6 +84,7 @@ TEST_CASE("a subscription comes through field by field") {
   CHECK(got.cursor == info.cursor);
   CHECK(got.backlog == info.backlog);
   CHECK(got.holder == info.holder);
+  CHECK(got.standby == 2);
   CHECK(got.created_at == info.created_at);
   CHECK(got.active_at == info.active_at);
 }

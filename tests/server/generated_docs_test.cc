@@ -45,6 +45,8 @@ const char* CodeName(CanonicalCode code) {
       return "ALREADY_EXISTS";
     case CanonicalCode::kResourceExhausted:
       return "RESOURCE_EXHAUSTED";
+    case CanonicalCode::kAborted:
+      return "ABORTED";
     case CanonicalCode::kFailedPrecondition:
       return "FAILED_PRECONDITION";
     case CanonicalCode::kOutOfRange:

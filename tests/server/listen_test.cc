@@ -5,9 +5,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <future>
 #include <string>
 
+#include "server/acceptor.h"
 #include "server/http.h"
 #include "server/stream_set.h"
 #include "tests/server/server_fixture.h"
@@ -52,6 +55,37 @@ TEST_CASE("an address of another machine cannot be listened on") {
   CHECK(ProbeTcp("192.0.2.1", 0, "server.port").reason() == Reason::IO_ERROR);
   CHECK(ProbeTcp("example.com", 0, "server.port").reason() == Reason::IO_ERROR);
   CHECK(ProbeTcp("127.0.0.1", 0, "server.port").ok());
+}
+
+TEST_CASE("a connection over the Unix socket has room for a batch on its way to the client") {
+  TempDir dir;
+  const std::string path = dir / "s";
+  REQUIRE(PrepareUnixSocket(path).ok());
+  const Result<Listening> listening = ListenUnix(path);
+  REQUIRE(listening.ok());
+  std::promise<int> accepted;
+  const Acceptor acceptor(
+      {*listening}, AcceptorOptions(), [&](int fd) { accepted.set_value(fd); }, Logger());
+
+  const int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, path.size());
+  REQUIRE(connect(client, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+  REQUIRE(send(client, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24, MSG_NOSIGNAL) == 24);
+  std::future<int> server = accepted.get_future();
+  REQUIRE(server.wait_for(std::chrono::seconds(30)) == std::future_status::ready);
+  const int fd = server.get();
+  const auto room = [](int of) {
+    int bytes = 0;
+    socklen_t length = sizeof(bytes);
+    getsockopt(of, SOL_SOCKET, SO_SNDBUF, &bytes, &length);
+    return bytes;
+  };
+  // The system may allow less than a batch, but more than it gives by itself, as on the other side.
+  CHECK(room(fd) > room(client));
+  close(fd);
+  close(client);
 }
 
 TEST_CASE("a socket file that a killed server left behind is removed") {

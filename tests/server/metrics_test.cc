@@ -11,10 +11,10 @@
 
 #include "base/batch.h"
 #include "broker/broker.h"
+#include "client/testing/memory_store.h"
 #include "tests/server/http_get.h"
 #include "tests/server/server_fixture.h"
 #include "tests/support/catch.h"
-#include "tests/support/memory_store.h"
 
 namespace strata::server {
 namespace {

@@ -191,33 +191,35 @@ TEST_CASE("the first error comes after the results before it, and nothing after 
   }
 }
 
-TEST_CASE("producers with identity are refused until there are any") {
-  ServerFixture f;
-  f.CreateChannel("c");
-  v1::ProduceRequest open;
-  open.mutable_open()->set_channel("c");
-  SECTION("a name") { open.mutable_open()->set_producer("p"); }
-  SECTION("a term") { open.mutable_open()->set_term(1); }
-  SECTION("exclusive") { open.mutable_open()->set_exclusive(true); }
-  Producing stream(f.log());
-  stream.Send(open);
-  const Status status = stream.Finish();
-  CHECK(status.reason() == Reason::NOT_SUPPORTED);
-  CHECK(status.fate() == DataFate::kNotAppended);
+// Round trips that give the server the time to do what it must not do.
+void LetItRun(ServerFixture* f) {
+  for (int i = 0; i < 50; ++i) {
+    grpc::ClientContext context;
+    v1::GetStatusResponse response;
+    CHECK(f->admin().GetStatus(&context, {}, &response).ok());
+  }
 }
 
-TEST_CASE("a batch with a sequence or an expected id is refused until they mean something") {
+TEST_CASE(
+    "what comes behind a request that is none is not appended, while earlier results are due") {
   ServerFixture f;
   f.CreateChannel("c");
   Producing stream(f.log());
   REQUIRE(stream.Open("c"));
-  v1::ProduceRequest request;
-  *request.mutable_batch() = BatchOf({"x"});
-  SECTION("a sequence") { request.set_sequence(1); }
-  SECTION("an expected id") { request.set_expected_next_id(1); }
-  stream.Send(request);
-  CHECK(stream.Finish().reason() == Reason::NOT_SUPPORTED);
-  CHECK(f.NextId("c") == 1);
+  f.store().HoldSyncs();
+  stream.Send({"good"});
+  v1::ProduceRequest again;
+  again.mutable_open()->set_channel("c");
+  stream.Send(again);
+  stream.Send({"never"});
+  stream.HalfClose();
+  f.store().AwaitHeldSync();
+  LetItRun(&f);
+  f.store().ReleaseSyncs();
+  const Answers answers = ReadAll(&stream);
+  CHECK(answers.first_ids == std::vector<MessageId>{1});
+  CHECK(answers.status.reason() == Reason::INVALID_ARGUMENT);
+  CHECK(f.NextId("c") == 2);
 }
 
 TEST_CASE("a channel that is deleted ends the stream that appends to it") {
@@ -263,15 +265,6 @@ class Sender {
   bool opened_ = false;
   std::thread thread_;
 };
-
-// Round trips that give the server the time to do what it must not do.
-void LetItRun(ServerFixture* f) {
-  for (int i = 0; i < 50; ++i) {
-    grpc::ClientContext context;
-    v1::GetStatusResponse response;
-    CHECK(f->admin().GetStatus(&context, {}, &response).ok());
-  }
-}
 
 TEST_CASE("reading stops while maxPending bytes of a stream have no result") {
   ServerFixture f({"limits.maxPending=256KiB"});

@@ -15,11 +15,11 @@
 #include "base/status.h"
 #include "broker/broker.h"
 #include "broker/config.h"
+#include "client/testing/memory_store.h"
 #include "proto/status_mapping.h"
 #include "server/server.h"
 #include "strata/v1/admin.grpc.pb.h"
 #include "strata/v1/log.grpc.pb.h"
-#include "tests/support/memory_store.h"
 #include "tests/support/temp_dir.h"
 
 namespace strata::testing {

@@ -56,7 +56,7 @@ TEST_CASE("the rows of the documented example never change", "[catalog]") {
        "1001"
        "18" +
            created + "2001"},
-      {"46", "0801"},
+      {"46", "0802"},
       {"47", "0000000000000001"},
       {"4d", "0802"},
       {"50"
@@ -206,6 +206,25 @@ TEST_CASE("a row that cannot be read keeps the store from opening, and is named"
   REQUIRE_FALSE(store.ok());
   CHECK(store.status().reason() == Reason::CORRUPTION);
   CHECK(store.status().message().find("catalog row 4D: not a meta row") != std::string::npos);
+}
+
+// It would be read in the place of the real one, and stay when that is written again.
+TEST_CASE("a row that there is once is not read from a longer key", "[catalog]") {
+  for (const std::string kind : {"R", "G", "M"}) {
+    const auto fs = NewFaultFs();
+    {
+      auto store = MustOpen(TinyOptions(fs));
+      Scribe scribe(*store);
+      REQUIRE(scribe.Create(*store, 1, "logs").ok());  // writes G and M, which a new store has not
+    }
+    const std::string value = RawDatabase(fs).CatalogRows()[kind];
+    INFO("kind " << kind);
+    REQUIRE_FALSE(value.empty());
+    RawDatabase(fs).PutCatalogRow(kind + "x", value);
+    const auto store = Store::Open(TinyOptions(fs));
+    REQUIRE_FALSE(store.ok());
+    CHECK(store.status().message().find("78: not a ") != std::string::npos);
+  }
 }
 
 }  // namespace

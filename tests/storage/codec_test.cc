@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"
 
@@ -44,6 +46,22 @@ TEST_CASE("a batch survives encoding and decoding", "[codec]") {
   CHECK(view.producer == 42);
   CHECK(view.sequence == 99);
   CHECK(view.body == "the body");
+}
+
+TEST_CASE("a row with ids that cannot be is damaged, whatever its checksum says", "[codec]") {
+  constexpr MessageId kMost = std::numeric_limits<MessageId>::max();
+  const auto decodes = [](MessageId first_id) {
+    BatchRecord batch = SomeBatch(Buffer(std::string("the body")));
+    batch.first_id = first_id;
+    const Row row = Encode(batch);
+    BatchView view;
+    return DecodeBatch(row.key, row.value, &view) == nullptr;
+  };
+  CHECK(decodes(1));
+  CHECK(decodes(kMost - 3));
+  for (const MessageId first_id : {MessageId{0}, MessageId{-1}, kMost - 2, kMost}) {
+    CHECK_FALSE(decodes(first_id));
+  }
 }
 
 TEST_CASE("a body in pieces has the same bytes as one in a single piece", "[codec]") {
@@ -93,13 +111,69 @@ TEST_CASE("the bytes of the documented example never change", "[codec]") {
   CHECK(hex ==
         "0000000000000003"
         "0000000000000011"
-        "01000000"
+        "02000000"
         "01000000"
         "00401e18240a0600"
         "0000000000000000"
         "0000000000000000"
-        "1135361ea339871a"
+        "25c92a139e3b9a4c"
         "0a040a026869");
+}
+
+std::string FromHex(std::string_view hex) {
+  std::string bytes;
+  for (size_t i = 0; i < hex.size(); i += 2) {
+    bytes.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+  }
+  return bytes;
+}
+
+TEST_CASE("a batch of version 1 is read as ever", "[codec]") {
+  const std::string key = FromHex("00000000000000030000000000000011");
+  const std::string value = FromHex(
+      "0100000001000000"
+      "00401e18240a0600"
+      "0000000000000000"
+      "0000000000000000"
+      "1135361ea339871a"
+      "0a040a026869");
+  BatchView view;
+  REQUIRE(DecodeBatch(key, value, &view) == nullptr);
+  CHECK(view.first_id == 17);
+  CHECK(view.body == FromHex("0a040a026869"));
+  std::string damaged = value;
+  damaged.back() ^= 1;
+  CHECK(DecodeBatch(key, damaged, &view) != nullptr);
+}
+
+TEST_CASE("a row may say where its body is", "[codec]") {
+  BatchRecord batch;
+  batch.channel = 3;
+  batch.first_id = 17;
+  batch.count = 2;
+  batch.append_time = 5;
+  const BodyReference where{42, 1'000'000, 65'536, 0x0123456789abcdef};
+  const EncodedReference reference = EncodeReference(where);
+  const MessageKey key = EncodeMessageKey(3, 17);
+  const BatchHeader header = EncodeBatchHeader(key, batch, reference);
+  const std::string row_key(key.data(), key.size());
+  std::string value(header.data(), header.size());
+  value.append(reference.data(), reference.size());
+  BatchView view;
+  REQUIRE(DecodeBatch(row_key, value, &view) == nullptr);
+  REQUIRE(view.elsewhere);
+  CHECK(view.elsewhere->stratum == 42);
+  CHECK(view.elsewhere->offset == 1'000'000);
+  CHECK(view.elsewhere->length == 65'536);
+  CHECK(view.elsewhere->content == 0x0123456789abcdef);
+  CHECK(view.body_bytes() == 65'536);
+  CHECK(view.body.empty());
+  CHECK(view.count == 2);
+  for (size_t i = 0; i < value.size(); ++i) {
+    std::string damaged = value;
+    damaged[i] ^= 0x10;
+    CHECK(DecodeBatch(row_key, damaged, &view) != nullptr);
+  }
 }
 
 TEST_CASE("keys sort by channel and then by id", "[codec]") {

@@ -129,6 +129,41 @@ TEST_CASE("several rotten blocks are several gaps", "[damage]") {
   CHECK(back.ids.size() > 1400);
 }
 
+TEST_CASE("a rotten block does not hide what other files hold of the same channel", "[damage]") {
+  // One block with the batches of two channels: behind the last one of the first channel it goes on.
+  const auto fs = NewFaultFs();
+  StoreOptions options = TinyOptions(fs);
+  options.page_size = 1u << 20;
+  auto store = MustOpen(options);
+  Scribe before(*store);
+  REQUIRE(before.Create(*store, 1, "logs").ok());
+  REQUIRE(before.Create(*store, 2, "audit").ok());
+  for (int i = 0; i < 4; ++i) REQUIRE(before.Append(*store, 1, 5, 500).ok());
+  REQUIRE(before.Append(*store, 2, 1, 500).ok());
+  REQUIRE(store->Close().ok());
+  store.reset();
+  for (const std::string& file : fs->Files()) {
+    const size_t at = fs->Contents(file)->find(PayloadOf(1, 3, 500));
+    if (file.ends_with(".sst") && at != std::string::npos) REQUIRE(fs->Corrupt(file, at + 9, 1));
+  }
+  store = MustOpen(options);
+  Scribe after(*store);
+  for (int i = 0; i < 3; ++i) REQUIRE(after.Append(*store, 1, 5, 500).ok());
+  const auto check = [&] {
+    for (MessageId from = 1; from < 36; ++from) {
+      INFO("from " << from);
+      const ReadBack back = ReadAll(*store, 1, from, 36);
+      CHECK(back.wrong == "");
+      CHECK(back.ids == Ids(from <= 21 ? 21 : (from - 1) / 5 * 5 + 1, 36));
+      CHECK(back.gaps.size() == (from < 21 ? 1 : 0));
+    }
+  };
+  check();  // new ones in memory
+  REQUIRE(store->Close().ok());
+  store = MustOpen(options);
+  check();  // in a file of their own
+}
+
 TEST_CASE("a row with a wrong checksum, a missing row and a misplaced one are gaps", "[damage]") {
   Scene scene;
   {

@@ -126,9 +126,28 @@ TEST_CASE("an empty directory, lost+found and an interrupted creation are taken"
 TEST_CASE("a store of a newer format is refused untouched", "[directory]") {
   const TemporaryFolder folder;
   // What follows the format line may be of a kind that this version has never seen.
-  Write(folder.path() + "/STRATA", "strata store\nformat 2\nshards 16\n");
+  Write(folder.path() + "/STRATA", "strata store\nformat 3\nshards 16\n");
   Write(folder.path() + "/db/CURRENT", "x");
-  CheckRefused(folder.path(), Reason::FORMAT_TOO_NEW, "format 2");
+  CheckRefused(folder.path(), Reason::FORMAT_TOO_NEW, "format 3");
+}
+
+TEST_CASE("a store of an older format is read, and is of this one from then on", "[directory]") {
+  const auto fs = NewFaultFs();
+  auto store = MustOpen(TinyOptions(fs));
+  const std::string path = std::string(kStorePath) + "/STRATA";
+  Scribe scribe(*store);
+  REQUIRE(scribe.Create(*store, 1, "logs").ok());
+  REQUIRE(scribe.Append(*store, 1, 3).ok());
+  REQUIRE(store->Close().ok());
+  store.reset();
+  std::string identity = *fs->Contents(path);
+  const size_t at = identity.find("format 2");
+  REQUIRE(at != std::string::npos);
+  identity[at + 7] = '1';
+  REQUIRE(fs->Put(path, identity));
+  store = MustOpen(TinyOptions(fs));
+  CHECK(ReadAll(*store, 1, 1, 4).ids == Ids(1, 4));
+  CHECK(fs->Contents(path)->find("format 2") == at);
 }
 
 TEST_CASE("a newer format in the catalog alone is refused too", "[directory]") {

@@ -6,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "storage/fail_latch.h"
 #include "tests/storage/model.h"
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"
@@ -221,6 +222,39 @@ TEST_CASE("the failure names the file, what was done and the system's reason", "
   CHECK(lines.Contains("injected"));
   // Refused before it could reach the disk.
   CHECK(scribe.Append(*store, 1).fate() == DataFate::kNotAppended);
+}
+
+// RocksDB does not hear of it. Under interval and none the answer to this write is the acknowledgement.
+TEST_CASE("a write that could not reach the log is not answered with OK, and nothing of it is seen",
+          "[fail-stop]") {
+  const auto fs = NewFaultFs();
+  const StoreOptions options = TinyOptions(fs);
+  auto store = MustOpen(options);
+  Scribe scribe(*store);
+  REQUIRE(scribe.Create(*store, 1, "logs").ok());
+  REQUIRE(scribe.Append(*store, 1).ok());
+  fs->FailNext({.ops = Op::kAppend, .name = ".log"});
+  const Status status = scribe.Append(*store, 1);
+  CHECK(status.reason() == Reason::STORE_FAILED);
+  CHECK(status.fate() == DataFate::kMayHaveBeenAppended);
+  CHECK(store->Pages(1).back().next == 2);
+}
+
+TEST_CASE("after the first failure no call that changes a file reaches the disk", "[fail-stop]") {
+  const auto fs = NewFaultFs();
+  const auto latch = std::make_shared<FailLatch>(Logger());
+  const auto latched = NewLatchedFileSystem(fs, latch, "");
+  const rocksdb::IOOptions io;
+  std::unique_ptr<rocksdb::FSWritableFile> file;
+  REQUIRE(latched->NewWritableFile("/data/a.sst", rocksdb::FileOptions(), &file, nullptr).ok());
+  latch->Fail("the first failure");
+  const uint64_t before = fs->Mutations();
+  CHECK_FALSE(file->Append("bytes", io, nullptr).ok());
+  CHECK_FALSE(file->Sync(io, nullptr).ok());
+  CHECK_FALSE(latched->RenameFile("/data/a.sst", "/data/b.sst", io, nullptr).ok());
+  CHECK_FALSE(latched->DeleteFile("/data/a.sst", io, nullptr).ok());
+  CHECK_FALSE(latched->CreateDir("/data/more", io, nullptr).ok());
+  CHECK(fs->Mutations() == before);
 }
 
 TEST_CASE("an error in reading is reported and does not stop the store", "[fail-stop]") {

@@ -11,12 +11,28 @@ void Model::ApplyBatch(const BatchRecord& batch) {
   channel.batches.emplace_back(batch.first_id, batch.first_id + batch.count);
   channel.next_id = batch.first_id + batch.count;
   channel.last_append_time = batch.append_time;
+  if (batch.producer == 0) return;
+  std::vector<ProducerResult>& results = producers_[{batch.channel, batch.producer}].results;
+  results.push_back(ResultOf(batch));
+  if (results.size() > kProducerWindow) results.erase(results.begin());
+}
+
+void Model::ApplyProducers(const CatalogChange& change) {
+  if (const auto* put = std::get_if<PutProducer>(&change)) {
+    producers_[{put->producer.channel, put->producer.number}].record = put->producer;
+  } else if (const auto* drop = std::get_if<DropProducer>(&change)) {
+    producers_.erase({drop->channel, drop->number});
+  } else if (const auto* channel = std::get_if<DropChannel>(&change)) {
+    std::erase_if(producers_,
+                  [&](const auto& each) { return each.first.first == channel->channel; });
+  }
 }
 
 void Model::Apply(const WriteGroup& group) {
   commit_ = group.commit;
   for (const BatchRecord& batch : group.batches) ApplyBatch(batch);
   for (const CatalogChange& change : group.changes) {
+    ApplyProducers(change);
     if (const auto* put = std::get_if<PutChannel>(&change)) {
       Channel& channel = channels_[put->channel.number];
       channel.record = put->channel;
@@ -28,9 +44,8 @@ void Model::Apply(const WriteGroup& group) {
       channels_.erase(drop->channel);
       std::erase_if(subscriptions_,
                     [drop](const auto& each) { return each.first.first == drop->channel; });
-    } else {
-      const auto& drop_subscription = std::get<DropSubscription>(change);
-      subscriptions_.erase({drop_subscription.channel, drop_subscription.name});
+    } else if (const auto* drop_subscription = std::get_if<DropSubscription>(&change)) {
+      subscriptions_.erase({drop_subscription->channel, drop_subscription->name});
     }
   }
 }
@@ -46,6 +61,12 @@ BatchRecord Model::NextBatch(ChannelNumber number, uint32_t count, size_t size) 
   for (uint32_t i = 0; i < count; ++i) builder.Add(PayloadOf(number, batch.first_id + i, size));
   batch.bytes = builder.Take();
   return batch;
+}
+
+uint64_t Model::NextSequence(ChannelNumber channel, uint64_t producer) const {
+  const auto found = producers_.find({channel, producer});
+  if (found == producers_.end() || found->second.results.empty()) return 1;
+  return found->second.results.back().sequence + 1;
 }
 
 ChannelNumber Model::RandomChannel(std::mt19937_64& random) const {
@@ -103,6 +124,20 @@ std::string Model::AdoptChannel(Store& store, const RecoveredChannel& recovered,
   return "";
 }
 
+std::string Model::AdoptProducers(const Recovered& recovered) const {
+  if (recovered.producers.size() != producers_.size()) {
+    return fmt::format("{} producers instead of {}", recovered.producers.size(), producers_.size());
+  }
+  for (const RecoveredProducer& each : recovered.producers) {
+    const auto found = producers_.find({each.record.channel, each.record.number});
+    if (found == producers_.end() || found->second != each) {
+      return fmt::format("producer {} of channel {} has another row or other results",
+                         each.record.number, each.record.channel);
+    }
+  }
+  return "";
+}
+
 std::string Model::Adopt(Store& store, const Recovered& recovered, bool may_jump) {
   commit_ = recovered.commit;
   if (recovered.channels.size() != channels_.size()) {
@@ -127,7 +162,7 @@ std::string Model::Adopt(Store& store, const Recovered& recovered, bool may_jump
       return fmt::format("subscription '{}' of channel {} differs", each.name, each.channel);
     }
   }
-  return "";
+  return AdoptProducers(recovered);
 }
 
 }  // namespace strata::storage

@@ -25,6 +25,11 @@ class Model {
 
   // A batch that continues `channel`.
   BatchRecord NextBatch(ChannelNumber channel, uint32_t count, size_t size) const;
+  // The next sequence of a producer of `channel`.
+  uint64_t NextSequence(ChannelNumber channel, uint64_t producer) const;
+  bool HasProducer(ChannelNumber channel, uint64_t producer) const {
+    return producers_.contains({channel, producer});
+  }
   ChannelNumber RandomChannel(std::mt19937_64& random) const;  // 0 if there is none
 
   // Compares with what `store` recovered and reads back, and says the first difference. With `may_jump`, ids may go on
@@ -37,11 +42,15 @@ class Model {
   std::map<ChannelNumber, MessageId> next_ids() const;
 
  private:
+  // A group that names a producer has its batches before the producer's row.
+  void ApplyProducers(const CatalogChange& change);
+  std::string AdoptProducers(const Recovered& recovered) const;
   std::string AdoptChannel(Store& store, const RecoveredChannel& recovered, bool may_jump);
 
   uint64_t commit_ = 0;
   std::map<ChannelNumber, Channel> channels_;
   std::map<std::pair<ChannelNumber, std::string>, SubscriptionRecord> subscriptions_;
+  std::map<std::pair<ChannelNumber, uint64_t>, RecoveredProducer> producers_;
 };
 
 }  // namespace strata::storage

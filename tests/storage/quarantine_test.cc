@@ -92,6 +92,27 @@ TEST_CASE("files that are set aside can still be looked at", "[quarantine]") {
   CHECK(scene.HasFile("/quarantine/stratum-0000000002-" + name));
 }
 
+// The stratum is dropped for good, so what is kept of it has to be on disk before.
+TEST_CASE("files that are set aside survive a power cut", "[quarantine]") {
+  QuarantineScene scene;
+  const std::string name = scene.second.substr(scene.second.rfind('/') + 1);
+  const std::string contents = *scene.fs->Contents(scene.second);
+  REQUIRE(scene.fs->Corrupt(scene.second, contents.size() - 3, 0x5a));
+  scene.options.quarantine = true;
+  auto store = MustOpen(scene.options);
+  scene.fs->CutAfterNextWrites(0);
+  store.reset();
+  for (uint64_t seed = 1; seed <= 24; ++seed) {
+    INFO("power cut " << seed);
+    const auto disk = scene.fs->Clone();
+    disk->PowerCut(seed);
+    const auto kept =
+        disk->Contents(std::string(kStorePath) + "/quarantine/stratum-0000000002-" + name);
+    REQUIRE(kept.has_value());
+    CHECK(kept->size() == contents.size());
+  }
+}
+
 TEST_CASE("a broken catalog is not a stratum", "[quarantine]") {
   QuarantineScene scene;
   for (const std::string& file : scene.fs->Files()) {

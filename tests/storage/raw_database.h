@@ -23,6 +23,8 @@ class RawDatabase {
     rocksdb::Options options;
     options.env = env_.get();
     options.max_open_files = 100;
+    options.compression =
+        rocksdb::kNoCompression;  // RocksDB's default is one that Strata never uses
     const std::string path = std::string(kStorePath) + "/db";
     std::vector<std::string> names;
     REQUIRE(rocksdb::DB::ListColumnFamilies(options, path, &names).ok());

@@ -84,6 +84,20 @@ ChannelRecord MakeChannel(ChannelNumber number, std::string name) {
   return channel;
 }
 
+ProducerRecord MakeProducer(ChannelNumber channel, uint64_t number, std::string name) {
+  ProducerRecord producer;
+  producer.channel = channel;
+  producer.number = number;
+  producer.name = std::move(name);
+  producer.created_at = 1'000'000;
+  producer.opened_at = 1'000'000;
+  return producer;
+}
+
+ProducerResult ResultOf(const BatchRecord& batch) {
+  return {batch.sequence, batch.first_id, batch.count, batch.append_time, batch.content};
+}
+
 Scribe::Scribe(Store& store) : recovered(store.TakeRecovered()), commit_(recovered.commit) {
   for (const RecoveredChannel& channel : recovered.channels) {
     next_ids_[channel.record.number] = channel.next_id;
@@ -110,6 +124,16 @@ Scribe& Scribe::Batch(ChannelNumber channel, uint32_t count, size_t size) {
   group_.batches.push_back(std::move(batch));
   next += count;
   now += 1000;
+  return *this;
+}
+
+Scribe& Scribe::Produce(ChannelNumber channel, uint64_t producer, uint64_t sequence, uint32_t count,
+                        size_t size) {
+  Batch(channel, count, size);
+  BatchRecord& batch = group_.batches.back();
+  batch.producer = producer;
+  batch.sequence = sequence;
+  batch.content = ContentHash(batch.bytes);
   return *this;
 }
 

@@ -2,11 +2,13 @@
 // commits and ids, and reading everything back.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "base/batch.h"
@@ -58,6 +60,9 @@ std::unique_ptr<Store> MustOpen(const StoreOptions& options);
 std::string PayloadOf(ChannelNumber channel, MessageId id, size_t size);
 
 ChannelRecord MakeChannel(ChannelNumber number, std::string name);
+ProducerRecord MakeProducer(ChannelNumber channel, uint64_t number, std::string name);
+// What a store has to keep of a batch of a producer.
+ProducerResult ResultOf(const BatchRecord& batch);
 
 // Builds groups with the commit numbers and ids that a store expects next.
 class Scribe {
@@ -70,6 +75,9 @@ class Scribe {
   Scribe& Begin();
   // A batch of `count` messages of `size` bytes each.
   Scribe& Batch(ChannelNumber channel, uint32_t count = 1, size_t size = 100);
+  // The same as batch `sequence` of a producer.
+  Scribe& Produce(ChannelNumber channel, uint64_t producer, uint64_t sequence, uint32_t count = 1,
+                  size_t size = 100);
   Scribe& Change(CatalogChange change);
   const WriteGroup& group() const { return group_; }
 
@@ -101,6 +109,17 @@ struct ReadBack {
 };
 ReadBack ReadAll(Store& store, ChannelNumber channel, MessageId from, MessageId end,
                  size_t max_bytes = 1u << 20);
+// Waits for what another thread does, of which there is nothing else to see.
+template <typename Condition>
+bool Eventually(Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
 // first, first + 1, ..., next - 1
 std::vector<MessageId> Ids(MessageId first, MessageId next);
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <random>
 #include <thread>
 
@@ -13,17 +14,6 @@
 
 namespace strata::storage {
 namespace {
-
-// Waits for the maintenance thread, of which there is nothing else to see.
-template <typename Condition>
-bool Eventually(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 TEST_CASE("a new store has four spares and no stratum in use", "[strata]") {
   auto store = MustOpen(TinyOptions(NewFaultFs()));
@@ -102,6 +92,55 @@ TEST_CASE("without a spare the current stratum overshoots and nobody waits", "[s
   fs->SetEventCallback(nullptr);
   CHECK(ok);
   CHECK(ReadAll(*store, 1, 1, 201).ids == Ids(1, 201));
+}
+
+// RocksDB stops all writers while a family has too many buffers to flush. A dropped family's are never flushed.
+TEST_CASE("a stratum dropped before it was flushed does not stop the writers", "[strata]") {
+  const auto fs = NewFaultFs();
+  StoreOptions options = TinyOptions(fs);  // three buffers of 64 KiB a stratum
+  options.page_size = 256u << 10;
+  auto store = MustOpen(options);
+  Scribe scribe(*store);
+  REQUIRE(scribe.Create(*store, 1, "first").ok());
+  REQUIRE(scribe.Create(*store, 2, "second").ok());
+  // One thread flushes, and it is held up by the first stratum's file.
+  Mutex mu;
+  CondVar changed;
+  bool held = true;
+  bool waiting = false;
+  fs->SetEventCallback([&](const testing::Event& event) {
+    if (event.op != testing::kCreate || event.done || event.path.find(".sst") == std::string::npos)
+      return;
+    MutexLock lock(mu);
+    waiting = true;
+    while (held) changed.Wait(mu);
+  });
+  const auto seal = [&] { return store->Write(scribe.Begin().Change(SealStratum{}).group()); };
+  REQUIRE(scribe.Append(*store, 1, 1, 1000).ok());
+  REQUIRE(seal().ok());
+  REQUIRE(Eventually([&] {
+    MutexLock lock(mu);
+    return waiting;
+  }));
+  // Two full buffers and one that is not, so that flushing it makes three.
+  for (int i = 0; i < 160; ++i) REQUIRE(scribe.Append(*store, 2, 1, 1000).ok());
+  REQUIRE(seal().ok());
+  REQUIRE(store->Write(scribe.Begin().Change(DropChannel{2}).group()).ok());
+  CHECK(store->DropEmptyStrata().value() == 1);
+  {
+    MutexLock lock(mu);
+    held = false;
+    changed.NotifyAll();
+  }
+  std::atomic<int> written{0};
+  std::thread writer([&] {
+    for (int i = 0; i < 400 && scribe.Append(*store, 1, 1, 1000).ok(); ++i) ++written;
+  });
+  const bool wrote_all = Eventually([&] { return written == 400; });
+  CHECK(wrote_all);
+  if (!wrote_all) std::abort();  // a stopped writer cannot be joined
+  writer.join();
+  fs->SetEventCallback(nullptr);
 }
 
 TEST_CASE("a store budget keeps strata small", "[strata]") {

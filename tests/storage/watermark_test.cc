@@ -51,6 +51,17 @@ TEST_CASE("a watermark gives back the last commit and table", "[watermark]") {
   }
 }
 
+TEST_CASE("a watermark that the disk does not tell of is an error, not a missing one",
+          "[watermark]") {
+  const auto fs = NewFaultFs();
+  REQUIRE(Watermark::Create(*fs, kPath, kId).ok());
+  const uint32_t call = GENERATE(testing::kLook, testing::kOpen, testing::kRead);
+  fs->FailNext({.ops = call, .name = "WATERMARK"});
+  std::string absent;
+  CHECK(Watermark::Read(*fs, kPath, kId, &absent).status().reason() == Reason::IO_ERROR);
+  CHECK(fs->InjectedErrors() == 1);
+}
+
 TEST_CASE("a watermark of another store does not count", "[watermark]") {
   const auto fs = NewFaultFs();
   REQUIRE(Watermark::Create(*fs, kPath, kOtherId).ok());

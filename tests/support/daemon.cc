@@ -42,6 +42,7 @@ Daemon::Daemon(DaemonOptions options) {
   }
   tcp_ = "127." + tcp_;
   unix_ = "unix:" + socket;
+  http_ = LineAfter(printed, kServing);
 }
 
 void Daemon::Kill() {

@@ -27,6 +27,7 @@ class Daemon {
 
   const std::string& tcp() const { return tcp_; }           // "127.0.0.1:PORT"
   const std::string& unix_socket() const { return unix_; }  // "unix:PATH"
+  const std::string& http() const { return http_; }         // "127.0.0.1:PORT"
   // From its start to the moment at which it said that it serves.
   std::chrono::milliseconds startup() const { return startup_; }
   int pid() const { return process_->pid(); }
@@ -39,6 +40,7 @@ class Daemon {
  private:
   std::string tcp_;
   std::string unix_;
+  std::string http_;
   std::chrono::milliseconds startup_{0};
   std::unique_ptr<Process> process_;
 };

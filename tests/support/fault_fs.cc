@@ -93,6 +93,7 @@ IOStatus MemoryFileSystem::Admit(State& state, Op op, const std::string& path, c
       --fault->skip;
       continue;
     }
+    if (fault->one_in > 1 && CutRandom(fault->seed++).Below(fault->one_in) != 0) continue;
     *met = *fault;
     ++state.injected;
     if (fault->count != Fault::kSticky && --fault->count == 0) state.faults.erase(fault);

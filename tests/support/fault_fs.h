@@ -59,6 +59,7 @@ enum Op : uint32_t {
   kDelete = 1 << 7,
   kOpen = 1 << 8,  // an existing file
   kRead = 1 << 9,
+  kLook = 1 << 10,           // a listing, a size, whether something is there
   kMutation = (1 << 8) - 1,  // all that change the disk
 };
 
@@ -73,6 +74,9 @@ struct Fault {
   rocksdb::IOStatus status = rocksdb::IOStatus::IOError("");
   uint64_t skip = 0;   // matching calls that succeed first
   uint64_t count = 1;  // calls that fail then; kSticky = all, until ClearFaults()
+  // Above 1: a matching call fails by chance, one in so many. The same calls and seed fail alike.
+  uint64_t one_in = 1;
+  uint64_t seed = 0;
   // So much of a failing write is written all the same, as a short write(2) leaves it.
   uint64_t partial_bytes = 0;
 };

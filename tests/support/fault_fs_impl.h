@@ -210,11 +210,10 @@ IOStatus MemoryFileSystem::Perform(Op op, const std::string& path, const Handle*
 
 template <typename Apply>
 IOStatus MemoryFileSystem::Look(const std::string& path, const Apply& apply) {
-  MutexLock lock(mu_);
-  IOStatus status = CheckAlive(state_, nullptr);
-  if (!status.ok()) return status;
-  const NodeId node = state_.disk.Find(path);
-  return node == 0 ? IOStatus::PathNotFound("nothing is there", path) : apply(state_, node);
+  return Perform(kLook, path, [&](State& state) {
+    const NodeId node = state.disk.Find(path);
+    return node == 0 ? IOStatus::PathNotFound("nothing is there", path) : apply(state, node);
+  });
 }
 
 }  // namespace strata::testing

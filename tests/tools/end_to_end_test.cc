@@ -259,8 +259,9 @@ TEST_CASE("An interrupted produce stores the whole lines it has read", "[end-to-
 
 TEST_CASE("A daemon that dies under a producer leaves a report of what is stored", "[end-to-end]") {
   Place place("tcp");
-  Process producer(
-      {.argv = place.Command({"produce", "logs"}), .input = "one\ntwo\n", .keep_input_open = true});
+  Process producer({.argv = place.Command({"produce", "logs", "--reconnect", "0"}),
+                    .input = "one\ntwo\n",
+                    .keep_input_open = true});
   place.Do({"channel", "create", "logs"});
   REQUIRE(place.Do({"consume", "logs", "--follow", "--max", "2", "-o", "raw"}) == "one\ntwo\n");
   place.daemon()->Kill();

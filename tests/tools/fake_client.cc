@@ -50,6 +50,8 @@ class FakeProducer final : public Producer {
   }
   Status Close() override { return Flush({}); }
   ChannelNumber channel_number() const override { return client_.channels[channel_].info.number; }
+  const std::string& name() const override { return channel_; }
+  MessageId end_at_open() const override { return 0; }
 
  private:
   FakeClient& client_;
@@ -101,6 +103,8 @@ class FakeConsumer final : public Consumer {
     client_.acknowledged.push_back(through);
     return Status::Ok();
   }
+  Status AcknowledgeAsync(MessageId through) override { return Acknowledge(through); }
+  bool active() const override { return true; }
 
  private:
   FakeClient& client_;
@@ -189,15 +193,24 @@ Status FakeClient::DeleteChannel(const std::string& name) {
 }
 
 Result<AppendResult> FakeClient::Append(const std::string& channel,
-                                        const std::vector<Message>& messages) {
+                                        const std::vector<Message>& messages,
+                                        const AppendOptions&) {
   Put(channel, messages);
   const MessageId next = channels[channel].info.next_id;
   return AppendResult{next - static_cast<MessageId>(messages.size()),
                       static_cast<uint32_t>(messages.size()), append_time};
 }
 
-Result<AppendResult> FakeClient::Append(const std::string&, const Buffer&) {
+Result<AppendResult> FakeClient::Append(const std::string&, const Buffer&, const AppendOptions&) {
   return Status(Reason::NOT_SUPPORTED, "the fake takes messages");
+}
+
+Result<std::vector<AppendResult>> FakeClient::AppendMulti(const std::vector<ChannelAppend>&) {
+  return Status(Reason::NOT_SUPPORTED, "the fake takes messages");
+}
+
+Result<std::vector<ProducerInfo>> FakeClient::ListProducers(const std::string&) {
+  return std::vector<ProducerInfo>();
 }
 
 Result<std::unique_ptr<Producer>> FakeClient::OpenProducer(const std::string& channel,

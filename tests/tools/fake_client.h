@@ -66,9 +66,11 @@ class FakeClient final : public Client {
                                    const RetentionOverrides& retention) override;
   Status DeleteChannel(const std::string& name) override;
 
-  Result<AppendResult> Append(const std::string& channel,
-                              const std::vector<Message>& messages) override;
-  Result<AppendResult> Append(const std::string& channel, const Buffer& batch) override;
+  Result<AppendResult> Append(const std::string& channel, const std::vector<Message>& messages,
+                              const AppendOptions& options) override;
+  Result<AppendResult> Append(const std::string& channel, const Buffer& batch,
+                              const AppendOptions& options) override;
+  Result<std::vector<AppendResult>> AppendMulti(const std::vector<ChannelAppend>& appends) override;
   Result<std::unique_ptr<Producer>> OpenProducer(const std::string& channel,
                                                  const ProducerOptions& options) override;
 
@@ -93,6 +95,7 @@ class FakeClient final : public Client {
   Status Acknowledge(const std::string& channel, const std::string& subscription,
                      MessageId through) override;
 
+  Result<std::vector<ProducerInfo>> ListProducers(const std::string& channel) override;
   Result<ServerInfo> GetServerInfo() override;
   Result<BrokerStatus> GetStatus() override;
   Result<std::vector<ChannelSpaceInfo>> DescribeSpace(const std::string& channel) override;

@@ -1,4 +1,4 @@
-#include "tests/support/memory_store.h"
+#include "client/testing/memory_store.h"
 
 #include <algorithm>
 #include <utility>
@@ -22,8 +22,33 @@ std::unique_ptr<MemoryStore> MemoryStore::Reopen(size_t unsynced) const {
   const size_t survive = std::min(groups_.size(), durable_ + unsynced);
   for (size_t i = 0; i < survive; ++i) store->Apply(groups_[i]);
   for (auto& [number, channel] : store->channels_) Erase(&channel, channel.trimmed_through);
-  store->durable_ = survive;
+  store->durable_ = store->written_ = survive;
   return store;
+}
+
+std::unique_ptr<MemoryStore> MemoryStore::TakeOver() {
+  auto store = std::make_unique<MemoryStore>(history_);
+  MutexLock lock(mu_);
+  MutexLock other(store->mu_);
+  store->channels_.swap(channels_);
+  store->damaged_.swap(damaged_);
+  store->next_channel_ = next_channel_;
+  store->commit_ = commit_;
+  store->usage_ = usage_;
+  for (auto& [number, channel] : store->channels_) Erase(&channel, channel.trimmed_through);
+  return store;
+}
+
+std::vector<storage::ProducerResult> MemoryStore::Results(const ProducerRows& rows) {
+  std::map<uint64_t, storage::ProducerResult> by_sequence;
+  for (const auto& [slot, result] : rows.slots) by_sequence[result.sequence] = result;
+  std::vector<storage::ProducerResult> newest;
+  for (auto it = by_sequence.rbegin(); it != by_sequence.rend(); ++it) {
+    if (!newest.empty() && it->first + 1 != newest.back().sequence) break;
+    newest.push_back(it->second);
+  }
+  std::reverse(newest.begin(), newest.end());
+  return newest;
 }
 
 storage::Recovered MemoryStore::Recover() const {
@@ -36,6 +61,8 @@ storage::Recovered MemoryStore::Recover() const {
     recovered.channels.push_back({channel.record, channel.next_id, channel.last_append_time});
     for (const auto& [name, subscription] : channel.subscriptions)
       recovered.subscriptions.push_back(subscription);
+    for (const auto& [producer, rows] : channel.producers)
+      recovered.producers.push_back({rows.record, Results(rows)});
   }
   return recovered;
 }
@@ -99,7 +126,7 @@ void MemoryStore::SetUsage(storage::DiskUsage usage) {
 
 size_t MemoryStore::groups() const {
   MutexLock lock(mu_);
-  return groups_.size();
+  return written_;
 }
 
 size_t MemoryStore::durable_groups() const {
@@ -160,6 +187,8 @@ Status MemoryStore::Write(const WriteGroup& group) {
   writing_ = false;
   if (std::exchange(fail_write_, false)) return FailLocked("injected write error");
   Apply(group);
+  ++written_;
+  if (history_ == History::kNone) groups_.clear();
   return Status::Ok();
 }
 
@@ -172,7 +201,7 @@ Status MemoryStore::Sync() {
     return failure_;
   }
   syncing_ = true;
-  const size_t covered = groups_.size();
+  const size_t covered = written_;
   sync_held_ = true;
   changed_.NotifyAll();
   while (hold_syncs_) changed_.Wait(mu_);
@@ -190,23 +219,40 @@ void MemoryStore::Apply(const WriteGroup& group) {
     Breach("commit " + std::to_string(group.commit) + " after " + std::to_string(commit_));
   commit_ = group.commit;
   groups_.push_back(group);
-  for (const storage::BatchRecord& batch : group.batches) {
-    const auto it = channels_.find(batch.channel);
-    if (it == channels_.end()) {
-      Breach("a batch for an unknown channel");
-      continue;
-    }
-    ChannelState& channel = it->second;
-    if (batch.first_id != channel.next_id)
-      Breach("ids do not continue in channel " + channel.record.name);
-    if (batch.append_time < channel.last_append_time)
-      Breach("append_time goes back in channel " + channel.record.name);
-    channel.next_id = batch.first_id + batch.count;
-    channel.last_append_time = batch.append_time;
-    channel.batches[batch.first_id] = {batch.first_id, batch.count, batch.append_time,
-                                       batch.bytes.Contiguous()};
-  }
+  for (const storage::BatchRecord& batch : group.batches) ApplyBatch(batch);
   for (const storage::CatalogChange& change : group.changes) ApplyChange(change);
+  for (const auto& [number, channel] : channels_) {
+    for (const auto& [producer, rows] : channel.producers) {
+      if (rows.record.number != producer)
+        Breach("a batch of a producer without a row in channel " + channel.record.name);
+    }
+  }
+}
+
+void MemoryStore::ApplyBatch(const storage::BatchRecord& batch) {
+  const auto it = channels_.find(batch.channel);
+  if (it == channels_.end()) return Breach("a batch for an unknown channel");
+  ChannelState& channel = it->second;
+  if (batch.first_id != channel.next_id)
+    Breach("ids do not continue in channel " + channel.record.name);
+  if (batch.append_time < channel.last_append_time)
+    Breach("append_time goes back in channel " + channel.record.name);
+  channel.next_id = batch.first_id + batch.count;
+  channel.last_append_time = batch.append_time;
+  channel.batches[batch.first_id] = {batch.first_id, batch.count, batch.append_time,
+                                     batch.bytes.Contiguous()};
+  if (batch.producer != 0) ApplyResult(batch, &channel);
+}
+
+void MemoryStore::ApplyResult(const storage::BatchRecord& batch, ChannelState* channel) {
+  ProducerRows& rows = channel->producers[batch.producer];
+  const std::vector<storage::ProducerResult> known = Results(rows);
+  if (batch.sequence != (known.empty() ? 1 : known.back().sequence + 1))
+    Breach("a producer's sequences do not continue in channel " + channel->record.name);
+  if (batch.content != ContentHash(batch.bytes))
+    Breach("the content of a producer's batch is another's in channel " + channel->record.name);
+  rows.slots[batch.sequence % kProducerWindow] = {batch.sequence, batch.first_id, batch.count,
+                                                  batch.append_time, batch.content};
 }
 
 void MemoryStore::ApplyChange(const storage::CatalogChange& change) {
@@ -224,6 +270,15 @@ void MemoryStore::ApplyChange(const storage::CatalogChange& change) {
   } else if (const auto* gone = std::get_if<storage::DropSubscription>(&change)) {
     const auto it = channels_.find(gone->channel);
     if (it != channels_.end()) it->second.subscriptions.erase(gone->name);
+  } else if (const auto* producer = std::get_if<storage::PutProducer>(&change)) {
+    const auto it = channels_.find(producer->producer.channel);
+    if (it == channels_.end()) return Breach("a producer of an unknown channel");
+    if (producer->producer.number >= it->second.record.next_producer)
+      Breach("a producer's number is not taken in channel " + it->second.record.name);
+    it->second.producers[producer->producer.number].record = producer->producer;
+  } else if (const auto* forgotten = std::get_if<storage::DropProducer>(&change)) {
+    const auto it = channels_.find(forgotten->channel);
+    if (it != channels_.end()) it->second.producers.erase(forgotten->number);
   } else if (const auto* trim = std::get_if<storage::TrimPages>(&change)) {
     const auto it = channels_.find(trim->channel);
     if (it == channels_.end()) return;
@@ -241,7 +296,11 @@ Result<std::vector<ReadItem>> MemoryStore::Read(ChannelNumber channel, MessageId
   if (it == channels_.end()) return items;
   const std::vector<MessageId>& damaged = damaged_[channel];
   size_t bytes = 0;
-  for (const auto& [first_id, batch] : it->second.batches) {
+  const auto& batches = it->second.batches;
+  auto next = batches.upper_bound(from);
+  if (next != batches.begin()) --next;
+  for (; next != batches.end(); ++next) {
+    const auto& [first_id, batch] = *next;
     if (batch.next_id() <= from) continue;
     if (first_id >= end || (!items.empty() && bytes >= max_bytes)) break;
     bytes += batch.bytes.size();
@@ -329,7 +388,7 @@ Status MemoryStore::Close() {
   MutexLock lock(mu_);
   if (writing_ || syncing_) Breach("Close beside a write or a sync");
   closed_ = true;
-  if (failure_.ok()) durable_ = groups_.size();
+  if (failure_.ok()) durable_ = written_;
   return Status::Ok();
 }
 
@@ -343,7 +402,7 @@ Status MemoryStore::failure() const {
 storage::StoreStats MemoryStore::Stats() const {
   MutexLock lock(mu_);
   storage::StoreStats stats;
-  stats.groups = groups_.size();
+  stats.groups = written_;
   stats.syncs = syncs_;
   return stats;
 }

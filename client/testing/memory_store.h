@@ -1,4 +1,5 @@
-// MemoryStore: a LogStore in memory, for tests of everything above the seam, without RocksDB.
+// MemoryStore: a LogStore in memory, for tests of everything above the seam, without RocksDB. Users'
+// tests have it inside an InMemoryBroker (in_memory.h).
 //
 // It keeps what a disk would: groups that were written, and how many of them a sync covers. A test
 // can
@@ -9,8 +10,8 @@
 //  too,
 //  - break one batch (Damage), or hide ids as retention would (DropBefore).
 // Every batch is a page of its own, so that retention can take any of them; there are no strata.
-// It checks its callers as it goes: ids and commit numbers must continue, and no call may follow a
-// failure.
+// It checks its callers as it goes: ids, commit numbers and producers' sequences must continue, a
+// batch's producer must have a row by the end of its group, and no call may follow a failure.
 #pragma once
 
 #include <map>
@@ -25,11 +26,18 @@ namespace strata::testing {
 
 class MemoryStore final : public storage::LogStore {
  public:
-  MemoryStore() = default;
+  // What it remembers of what was written: every group, which is what a power cut is made of and grows
+  // for ever, or nothing but the channels as they are.
+  enum class History { kAll, kNone };
+  explicit MemoryStore(History history = History::kAll) : history_(history) {}
 
   // The state after a power cut: the groups that a sync covered, and the first `unsynced` of the
   // others.
+  // REQUIRES: History::kAll.
   std::unique_ptr<MemoryStore> Reopen(size_t unsynced = 0) const;
+  // A new store with everything that was written, after a kill rather than a power cut; this one is
+  // empty then. For History::kNone.
+  std::unique_ptr<MemoryStore> TakeOver();
   // What a broker starts from.
   storage::Recovered Recover() const;
 
@@ -85,23 +93,34 @@ class MemoryStore final : public storage::LogStore {
   storage::ChannelSpace Space(ChannelNumber channel) const override;
 
  private:
+  // What is kept of a producer: its row, and the slots of its results.
+  struct ProducerRows {
+    storage::ProducerRecord record;  // number 0: no row
+    std::map<uint64_t, storage::ProducerResult> slots;
+  };
   struct ChannelState {
     storage::ChannelRecord record;
     std::map<MessageId, storage::StoredBatch> batches;
     std::map<std::string, storage::SubscriptionRecord> subscriptions;
+    std::map<uint64_t, ProducerRows> producers;  // by number
     MessageId next_id = kFirstMessageId;
     TimeMicros last_append_time = 0;
     MessageId trimmed_through = 0;  // rows gone, perhaps not yet forgotten
   };
 
+  static std::vector<storage::ProducerResult> Results(const ProducerRows& rows);
   static void Erase(ChannelState* channel, MessageId through);
   void Apply(const storage::WriteGroup& group) STRATA_REQUIRES(mu_);
+  void ApplyBatch(const storage::BatchRecord& batch) STRATA_REQUIRES(mu_);
+  void ApplyResult(const storage::BatchRecord& batch, ChannelState* channel) STRATA_REQUIRES(mu_);
   void ApplyChange(const storage::CatalogChange& change) STRATA_REQUIRES(mu_);
   void Breach(std::string what) STRATA_REQUIRES(mu_) { breaches_.push_back(std::move(what)); }
   Status FailLocked(const char* what) STRATA_REQUIRES(mu_);
 
+  const History history_;
   mutable Mutex mu_;
   CondVar changed_;
+  size_t written_ STRATA_GUARDED_BY(mu_) = 0;  // groups
   std::vector<storage::WriteGroup> groups_ STRATA_GUARDED_BY(mu_);
   size_t durable_ STRATA_GUARDED_BY(mu_) = 0;
   size_t syncs_ STRATA_GUARDED_BY(mu_) = 0;
