@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 
+#include "bench/process.h"
 #include "bench/support.h"
 
 namespace strata::bench {
@@ -78,7 +79,7 @@ void Fanout(const FanoutOptions& options) {
                rate(phase.producer_seconds), rate(phase.slowest_consumer_seconds));
     if (options.server_pid > 0) {
       fmt::print("; server peak resident memory {:.1f} MB",
-                 static_cast<double>(PeakResidentBytes(options.server_pid)) / 1e6);
+                 static_cast<double>(ProcessPeakResident(options.server_pid)) / 1e6);
     }
     fmt::print("\n");
   };

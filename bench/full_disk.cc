@@ -10,9 +10,9 @@
 #include <fstream>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <thread>
 
+#include "base/mutex.h"
 #include "bench/space.h"
 
 namespace strata::bench {
@@ -44,7 +44,7 @@ class Record {
   Record& operator=(const Record&) = delete;
 
   void Acknowledged(int channel, MessageId first, const std::vector<uint64_t>& hashes) {
-    const std::lock_guard<std::mutex> lock(mu_);
+    MutexLock lock(mu_);
     for (size_t i = 0; i < hashes.size(); ++i)
       std::fprintf(file_, "%d %lld %llx\n", channel,
                    static_cast<long long>(first) + static_cast<long long>(i),  // NOLINT: %lld
@@ -53,8 +53,8 @@ class Record {
   }
 
  private:
-  std::mutex mu_;
-  std::FILE* const file_;
+  Mutex mu_;
+  std::FILE* const file_ STRATA_PT_GUARDED_BY(mu_);
 };
 
 struct Counters {

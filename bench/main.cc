@@ -4,6 +4,7 @@
 
 #include "bench/space.h"
 #include "bench/support.h"
+#include "bench/workloads.h"
 
 namespace strata::bench {
 namespace {
@@ -82,33 +83,6 @@ void AddTruncate(CLI::App* app, TruncateOptions* options) {
   command->callback([options] { Truncate(*options); });
 }
 
-void AddReclaim(CLI::App* app, ReclaimOptions* options) {
-  CLI::App* command = AddSpaceCommand(
-      app, "reclaim", "latency at a fixed rate while the store gives back, rewrites, compresses",
-      &options->address, &options->directory);
-  command->add_option("--server-pid", options->server_pid, "the daemon, to see when it rests")
-      ->required();
-  command->add_option("--seconds", options->seconds, "of each run")
-      ->check(CLI::Range(2, 3600))
-      ->capture_default_str();
-  command->add_option("--rounds", options->rounds)
-      ->check(CLI::Range(1, 100))
-      ->capture_default_str();
-  command->add_option("--rate", options->rate, "messages a second")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-  command->add_option("--size", options->size, "bytes per message")
-      ->check(CLI::Range(8, 1 << 20))
-      ->capture_default_str();
-  AddBytes(command, &options->bytes, "given back, rewritten or compressed in each run");
-  command
-      ->add_option("--compaction-interval", options->compaction_interval,
-                   "the daemon's rocksmq.compactionInterval in seconds, about 20; 0 leaves out "
-                   "compressing")
-      ->capture_default_str();
-  command->callback([options] { Reclaim(*options); });
-}
-
 void AddFullDisk(CLI::App* app, FullDiskOptions* options) {
   const auto add = [&](const char* name, const char* what) {
     CLI::App* command = app->add_subcommand(name, what);
@@ -128,19 +102,40 @@ void AddFullDisk(CLI::App* app, FullDiskOptions* options) {
       ->callback([options] { FullDiskVerify(*options); });
 }
 
+void AddSeek(CLI::App* app, SeekOptions* options) {
+  CLI::App* command =
+      app->add_subcommand("seek", "readers that open at a random time or id of a long channel");
+  command->add_option("address", options->address,
+                      "127.0.0.1:7470 or unix:PATH, to be measured after embedded");
+  command->add_option("--directory", options->directory, "of the embedded store")
+      ->check(CLI::ExistingDirectory)
+      ->capture_default_str();
+  command->add_option("--size", options->size, "bytes per message")
+      ->check(CLI::Range(8, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--count", options->count, "messages of the channel")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}))
+      ->capture_default_str();
+  command->add_option("--batch", options->batch, "messages per append")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  command->add_option("--seeks", options->seeks, "of each kind")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command->callback([options] { Seek(*options); });
+}
+
 // Those of space.h; the options outlive the parsing.
 struct SpaceWorkloads {
   RetentionOptions retention;
   HoldOptions hold;
   TruncateOptions truncate;
-  ReclaimOptions reclaim;
   FullDiskOptions full_disk;
 
   void AddTo(CLI::App* app) {
     AddRetention(app, &retention);
     AddHold(app, &hold);
     AddTruncate(app, &truncate);
-    AddReclaim(app, &reclaim);
     AddFullDisk(app, &full_disk);
   }
 };
@@ -152,6 +147,15 @@ int main(int argc, char** argv) {
   using namespace strata::bench;  // NOLINT: the program is the benchmarks
   CLI::App app("Benchmarks of Strata, end to end");
   app.require_subcommand(1);
+  AddSeeds(&app);
+  AddLatency(&app);
+  AddScale(&app);
+  AddReplay(&app);
+  AddRestart(&app);
+  AddVolume(&app);
+  AddReclaim(&app);
+  AddHostile(&app);
+  AddCeiling(&app);
 
   PublishConsumeOptions publish_consume;
   CLI::App* pc = app.add_subcommand("publish-consume", "publish and consume at the same time");
@@ -199,6 +203,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   fo->add_option("--server-pid", fanout.server_pid, "also report this process's peak memory");
   fo->callback([&] { Fanout(fanout); });
+
+  SeekOptions seek;
+  AddSeek(&app, &seek);
 
   SpaceWorkloads space;
   space.AddTo(&app);

@@ -1,8 +1,9 @@
-// Single functions of the append and read path, with Google Benchmark: strata-bench-micro.
+// Single functions of the append and read path, with Google Benchmark: strata-bench-micro. Here those of a client's
+// batch; micro_broker.cc has the committer and the tail cache, micro_codec.cc what becomes of a batch on disk and on
+// the wire.
 #include <benchmark/benchmark.h>
 
 #include "base/batch.h"
-#include "broker/tail_cache.h"
 
 namespace strata {
 namespace {
@@ -41,17 +42,6 @@ void IterateBatch(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * 1000);
 }
 BENCHMARK(IterateBatch)->Arg(100)->Arg(1024);
-
-void PutAndGetTailCache(benchmark::State& state) {
-  broker::TailCache cache(32u << 20);
-  storage::StoredBatch batch{1, 1, 0, MakeBatch(1, 100)};
-  for (auto _ : state) {
-    cache.Put(1, batch);
-    benchmark::DoNotOptimize(cache.Get(1, batch.first_id));
-    ++batch.first_id;
-  }
-}
-BENCHMARK(PutAndGetTailCache);
 
 }  // namespace
 }  // namespace strata

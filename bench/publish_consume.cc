@@ -6,6 +6,7 @@
 #include <atomic>
 #include <thread>
 
+#include "bench/process.h"
 #include "bench/support.h"
 
 namespace strata::bench {
@@ -74,8 +75,8 @@ void PublishConsume(const PublishConsumeOptions& options) {
              options.address, info.sync, options.count, options.size, options.batch_bytes);
   std::vector<double> rates;
   for (int round = 0; round < options.rounds; ++round) {
-    const double cpu = CpuSeconds();
-    const double server_cpu = options.server_pid > 0 ? CpuSeconds(options.server_pid) : 0;
+    const double cpu = ProcessCpuSeconds(0);
+    const double server_cpu = options.server_pid > 0 ? ProcessCpuSeconds(options.server_pid) : 0;
     const Round result = RunOnce(*client, options, round);
     const double rate = static_cast<double>(options.count) / result.received_seconds;
     rates.push_back(rate);
@@ -83,9 +84,9 @@ void PublishConsume(const PublishConsumeOptions& options) {
         "  round {}: {:.3f} s, {:.0f} msg/s, {:.1f} MB/s; last acknowledged after {:.3f} s; client "
         "CPU {:.2f} s",
         round + 1, result.received_seconds, rate, rate * static_cast<double>(options.size) / 1e6,
-        result.acknowledged_seconds, CpuSeconds() - cpu);
+        result.acknowledged_seconds, ProcessCpuSeconds(0) - cpu);
     if (options.server_pid > 0)
-      fmt::print(", server CPU {:.2f} s", CpuSeconds(options.server_pid) - server_cpu);
+      fmt::print(", server CPU {:.2f} s", ProcessCpuSeconds(options.server_pid) - server_cpu);
     fmt::print("\n");
   }
   std::sort(rates.begin(), rates.end());
@@ -93,7 +94,7 @@ void PublishConsume(const PublishConsumeOptions& options) {
              rates[rates.size() / 2] * static_cast<double>(options.size) / 1e6);
   if (options.server_pid > 0) {
     fmt::print("; server peak resident memory {:.1f} MB",
-               static_cast<double>(PeakResidentBytes(options.server_pid)) / 1e6);
+               static_cast<double>(ProcessPeakResident(options.server_pid)) / 1e6);
   }
   fmt::print("\n");
 }

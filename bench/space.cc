@@ -81,7 +81,7 @@ DiskSampler::DiskSampler(std::string directory, std::chrono::milliseconds every)
     while (!stop_) {
       const DiskUse use = MeasureDisk(directory_);
       {
-        const std::lock_guard<std::mutex> lock(mu_);
+        MutexLock lock(mu_);
         samples_.push_back({SteadyClock::now(), use});
         if (use.bounded() > max_.bounded()) max_ = use;
       }
@@ -97,17 +97,17 @@ DiskSampler::~DiskSampler() {
 }
 
 DiskUse DiskSampler::max() const {
-  const std::lock_guard<std::mutex> lock(mu_);
+  MutexLock lock(mu_);
   return max_;
 }
 
 DiskUse DiskSampler::last() const {
-  const std::lock_guard<std::mutex> lock(mu_);
+  MutexLock lock(mu_);
   return samples_.empty() ? DiskUse{} : samples_.back().use;
 }
 
 std::vector<DiskSampler::Sample> DiskSampler::samples() const {
-  const std::lock_guard<std::mutex> lock(mu_);
+  MutexLock lock(mu_);
   return samples_;
 }
 

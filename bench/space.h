@@ -5,12 +5,12 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
 
+#include "base/mutex.h"
 #include "bench/support.h"
 
 namespace strata::bench {
@@ -48,9 +48,9 @@ class DiskSampler {
  private:
   const std::string directory_;
   const std::chrono::milliseconds every_;
-  mutable std::mutex mu_;
-  std::vector<Sample> samples_;
-  DiskUse max_;
+  mutable Mutex mu_;
+  std::vector<Sample> samples_ STRATA_GUARDED_BY(mu_);
+  DiskUse max_ STRATA_GUARDED_BY(mu_);
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };
@@ -159,20 +159,6 @@ struct TruncateOptions {
 };
 // Half of a channel is truncated.
 void Truncate(const TruncateOptions& options);
-
-struct ReclaimOptions {
-  std::string address;
-  std::string directory;
-  int server_pid = 0;
-  int seconds = 30;
-  int rounds = 5;
-  int rate = 2000;
-  size_t size = 1024;
-  uint64_t bytes = 1ull << 30;
-  int compaction_interval = 0;  // seconds, as the daemon was started; 0: without compressing
-};
-// Latency of appends at a fixed rate while the store gives back, rewrites or compresses.
-void Reclaim(const ReclaimOptions& options);
 
 struct FullDiskOptions {
   std::string address;

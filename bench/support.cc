@@ -1,7 +1,6 @@
 #include "bench/support.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,9 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <random>
-#include <sstream>
 
 namespace strata::bench {
 
@@ -66,43 +63,6 @@ TemporaryDirectory::TemporaryDirectory(const std::string& parent) {
 TemporaryDirectory::~TemporaryDirectory() {
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
-}
-
-double CpuSeconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-uint64_t PeakResidentBytes() { return PeakResidentBytes(getpid()); }
-
-uint64_t PeakResidentBytes(int pid) {
-  std::ifstream status(fmt::format("/proc/{}/status", pid));
-  std::string line;
-  while (std::getline(status, line)) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::stoull(line.substr(6)) * 1024;
-  }
-  return 0;
-}
-
-double CpuSeconds(int pid) {
-  std::ifstream stat(fmt::format("/proc/{}/stat", pid));
-  std::string line;
-  std::getline(stat, line);
-  // Fields 14 and 15 are user and system time; the second one may hold spaces, so count from its
-  // closing bracket.
-  const size_t bracket = line.rfind(')');
-  if (bracket == std::string::npos) return 0;
-  std::istringstream fields(line.substr(bracket + 1));
-  std::string ignored;
-  for (int i = 3; i < 14; ++i) fields >> ignored;
-  double user = 0;
-  double system = 0;
-  fields >> user >> system;
-  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 }  // namespace strata::bench

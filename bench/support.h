@@ -1,4 +1,4 @@
-// What the benchmarks share: payloads, latencies, a temporary store, the resources of a process.
+// What the benchmarks share: payloads, latencies, a temporary store.
 #pragma once
 
 #include <chrono>
@@ -73,13 +73,6 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-// CPU seconds of this process so far, and its peak resident memory in bytes.
-double CpuSeconds();
-uint64_t PeakResidentBytes();
-// The peak resident memory of another process (VmHWM); 0 if it is not there.
-uint64_t PeakResidentBytes(int pid);
-double CpuSeconds(int pid);
-
 // --- The benchmarks, one file each. Each prints its own result lines. ---
 
 struct PublishConsumeOptions {
@@ -115,5 +108,16 @@ struct FanoutOptions {
 // `consumers` consumers of one channel: first all of them reading, then with one that has stopped
 // reading.
 void Fanout(const FanoutOptions& options);
+
+struct SeekOptions {
+  std::string address;  // empty: embedded only
+  std::string directory = ".";
+  size_t size = 100;
+  uint64_t count = 10'000'000;
+  uint64_t batch = 1000;  // messages
+  int seeks = 1000;
+};
+// From opening a reader at a random time or id of a long channel to its first message.
+void Seek(const SeekOptions& options);
 
 }  // namespace strata::bench
