@@ -125,9 +125,11 @@ rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, rocksdb::Env* env,
   db.listeners = {std::make_shared<Listener>(options.log, std::move(before_flush))};
   db.create_if_missing = false;
   db.paranoid_checks = true;
-  // Opens after a torn tail and after a hole in the unsynced tail; what it may silently forget of the synced part is
-  // found by the watermark.
-  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // Where the log ends is decided by ContiguousReplay: at the first group that is not the next one, so damage that is
+  // passed over ends it, too, unless all behind it is in table files. What is missing then of the synced part is found
+  // before (store_check.cc). Point-in-time recovery would end at damage to what nobody needs any more, delete the logs
+  // behind it, and refuse a loss that was accepted ("SST file is ahead of WALs").
+  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
   // true would leave recovered data in an old log that is never synced.
   db.avoid_flush_during_recovery = false;
   // Has a false alarm with SyncWAL until 7.10 and caught neither rot nor a deleted log.

@@ -9,9 +9,9 @@
 // target size the next group goes to a spare that was created ahead of need, and the old one is sealed. Sealed
 // strata are never written again, so a stratum can be dropped or rewritten without touching the write path.
 //
-// Opening: lock (waited for up to lock_timeout), identity check, point-in-time recovery, comparison with the
-// watermark, decision on lost ids, page index from the catalog, one synced write that says "running". Only then
-// does anything become readable.
+// Opening: lock (waited for up to lock_timeout), identity check, rehearsal (is anything missing?), replay of the log
+// up to the first missing group, decision on lost ids, page index from the catalog, one synced write that says
+// "running". Only then does anything become readable.
 //
 // Errors: the first failed write, sync, create or rename latches the store (fail_latch.h): reads go on, writes and
 // syncs answer STORE_FAILED, and only opening it again clears that.

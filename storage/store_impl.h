@@ -30,6 +30,7 @@
 #include "storage/lock.h"
 #include "storage/paced_delete.h"
 #include "storage/page_index.h"
+#include "storage/rehearsal.h"
 #include "storage/replay.h"
 #include "storage/rocks.h"
 #include "storage/store.h"
@@ -93,16 +94,27 @@ class Store::Impl {
   void ReleaseDatabase();
 
   // --- store_check.cc
-  // For looking only.
+  // Between which groups the log is replayed: the last one in the catalog's table files, and the last one that a sync
+  // is known to have covered.
+  struct ReplayLimits {
+    uint64_t flushed = 0;
+    uint64_t durable = 0;
+  };
+  enum class OnBody { kRead, kWriteAgain };
+  // *unanswered becomes the first error of a disk that did not say whether a body is there: the caller must not go on.
   std::unique_ptr<ContiguousReplay> NewReplay(
-      const std::vector<rocksdb::ColumnFamilyDescriptor>& families, uint64_t flushed,
-      uint64_t durable) const;
-  // Refuses what must not be opened, before RocksDB deletes the files that it would no longer need. Returns the last
-  // group in the catalog's table files.
-  Result<uint64_t> Rehearse(const std::vector<rocksdb::ColumnFamilyDescriptor>& families) const;
+      const std::vector<rocksdb::ColumnFamilyDescriptor>& families, const ReplayLimits& limits,
+      OnBody on_body, Status* unanswered);
+  // Refuses what must not be opened, before RocksDB deletes the files that it would no longer need. With accept_loss,
+  // missing_ says what MendPages() has to announce.
+  Status Rehearse(const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
+                  ReplayLimits* limits);
+  // ACKNOWLEDGED_DATA_LOST if groups are missing up to the watermark, unless that is accepted.
+  Status CheckGroups(const Catalog& catalog, const WatermarkContents& watermark,
+                     const ContiguousReplay& replay) const;
   // CORRUPTION if a table file that the MANIFEST does not list holds batches that are nowhere else.
-  Status CheckUnlisted(const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
-                       uint64_t flushed, uint64_t durable) const;
+  Status CheckUnlisted(const Rehearsal& rehearsal) const;
+  std::string DescribeMissingRows(const Catalog& catalog) const;
 
   // --- store_quarantine.cc
   struct BrokenStratum;
@@ -117,6 +129,8 @@ class Store::Impl {
   Status Recover();
   Status AdoptStrata(const Catalog& catalog);
   void DropMissingPages(Catalog* catalog, rocksdb::WriteBatch* batch);
+  // Pages of strata that miss rows, which was accepted, become what is there, and the rest LOST.
+  Status MendPages(Catalog* catalog, rocksdb::WriteBatch* batch);
   // What it tells; nothing if it is missing or damaged. CORRUPTION if it is another store's.
   Result<WatermarkContents> ReadWatermark() const;
   std::string DescribeMissing(const Catalog& catalog, const WatermarkContents& watermark,
@@ -177,6 +191,7 @@ class Store::Impl {
   std::unique_ptr<StoreLock> lock_;
   RocksSetup rocks_;
   std::unique_ptr<ContiguousReplay> replay_;  // of this open; null for a new store
+  std::vector<MissingRows> missing_;          // that the rehearsal of this open found
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* catalog_family_ = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> other_families_;  // of names this version does not know

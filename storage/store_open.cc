@@ -10,20 +10,6 @@ namespace {
 
 std::string DatabasePath(const std::string& store) { return store + "/" + kDatabaseFolder; }
 
-// Writes a body that was read once more where it is, and syncs it: after a sync that failed the page cache may have
-// what the disk has not, and the next sync says OK all the same.
-Status WriteAgain(rocksdb::FileSystem& fs, const std::string& path, uint64_t offset,
-                  const Buffer& body) {
-  const rocksdb::IOOptions io;
-  std::unique_ptr<rocksdb::FSRandomRWFile> file;
-  rocksdb::IOStatus status = fs.NewRandomRWFile(path, rocksdb::FileOptions(), &file, nullptr);
-  const Buffer bytes = body.Contiguous();
-  if (status.ok()) status = file->Write(offset, SliceOf(bytes.view()), io, nullptr);
-  if (status.ok()) status = file->Sync(io, nullptr);
-  if (status.ok()) status = file->Close(io, nullptr);
-  return FromRocks(status, "writing a body to " + path);
-}
-
 }  // namespace
 
 Store::Impl::Impl(StoreOptions options)
@@ -129,23 +115,9 @@ Status Store::Impl::OpenFamilies(const std::vector<rocksdb::ColumnFamilyDescript
                                  std::vector<rocksdb::ColumnFamilyHandle*>* handles) {
   Status unanswered;
   if (identity_.ready) {
-    STRATA_ASSIGN_OR_RETURN(const uint64_t flushed, Rehearse(families));
-    STRATA_ASSIGN_OR_RETURN(const WatermarkContents watermark, ReadWatermark());
-    replay_ = std::make_unique<ContiguousReplay>(
-        flushed, watermark.commit,
-        [this, &unanswered, strata = StrataOf(families)](const BodyReference& where) {
-          if (!strata.contains(where.stratum)) return true;  // as in NewReplay()
-          const std::string path = BodyPath(db_path_, where.stratum);
-          const Result<Buffer> body = BodyReader(base_fs_, path).Read(where);
-          const Status status =
-              body.ok() ? WriteAgain(*fs_, path, where.offset, *body) : body.status();
-          if (!status.ok() && status.reason() != Reason::CORRUPTION && unanswered.ok()) {
-            // With the latch set nothing changes on disk, so the next open has the whole log again.
-            unanswered = status;
-            latch_->Fail(status.message());
-          }
-          return status.ok();
-        });
+    ReplayLimits limits;
+    STRATA_RETURN_IF_ERROR(Rehearse(families, &limits));
+    replay_ = NewReplay(families, limits, OnBody::kWriteAgain, &unanswered);
     rocks_.db.wal_filter = replay_.get();
   }
   rocksdb::DB* db = nullptr;

@@ -6,7 +6,8 @@
 //   not clean             always          any       go on: what was acknowledged had been synced
 //   not clean             interval, none  same      go on: the kernel still has everything that was written
 //   not clean             interval, none  other     2^32 higher, LOST: acknowledged messages may be gone
-//   less than the watermark, accept_loss            2^32 higher, LOST
+//   less than the watermark, or pages without their rows,
+//   with accept_loss                                2^32 higher, LOST
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -81,6 +82,41 @@ void AddLost(const Gap& gap, std::vector<Gap>* lost) {
   }
 }
 
+// The rows of a page, as pages without a hole in them. CORRUPTION if a row cannot be read.
+Result<std::vector<Page>> RunsOfPage(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* handle,
+                                     const PageUpdate& each) {
+  const MessageKey lower = EncodeMessageKey(each.channel, each.page.first);
+  const MessageKey upper = EncodeMessageKey(each.channel, each.page.next);
+  const rocksdb::Slice lower_bound(lower.data(), lower.size());
+  const rocksdb::Slice upper_bound(upper.data(), upper.size());
+  rocksdb::ReadOptions options;
+  options.iterate_lower_bound = &lower_bound;
+  options.iterate_upper_bound = &upper_bound;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> row(db->NewIterator(options, handle));
+  std::vector<Page> runs;
+  for (row->SeekToFirst(); row->Valid(); row->Next()) {
+    BatchView batch;
+    if (const char* wrong = DecodeBatch(View(row->key()), View(row->value()), &batch)) {
+      return Status(Reason::CORRUPTION, wrong);
+    }
+    if (runs.empty() || runs.back().next != batch.first_id) {
+      runs.push_back({.first = batch.first_id,
+                      .next = batch.first_id,
+                      .stratum = each.page.stratum,
+                      .first_time = batch.append_time,
+                      .commit = each.page.commit});
+    }
+    Page& page = runs.back();
+    page.next = batch.next_id();
+    page.bytes += kMessageKeyBytes + kBatchHeaderBytes + batch.body_bytes();
+    ++page.batches;
+    page.last_time = batch.append_time;
+  }
+  STRATA_RETURN_IF_ERROR(FromRocks(row->status(), "reading " + handle->GetName()));
+  return runs;
+}
+
 }  // namespace
 
 Status Store::Impl::Recover() {
@@ -112,7 +148,7 @@ Status Store::Impl::Recover() {
   STRATA_RETURN_IF_ERROR(AdoptStrata(catalog));
   WatermarkContents watermark;
   STRATA_ASSIGN_OR_RETURN(const bool lost, CheckWatermark(catalog, &watermark));
-  STRATA_RETURN_IF_ERROR(MarkRunning(&catalog, watermark, lost));
+  STRATA_RETURN_IF_ERROR(MarkRunning(&catalog, watermark, lost || !missing_.empty()));
   AdoptCatalog(std::move(catalog));
   return Status::Ok();
 }
@@ -173,6 +209,52 @@ void Store::Impl::DropMissingPages(Catalog* catalog, rocksdb::WriteBatch* batch)
   for (const StratumRecord& stratum : catalog->strata) {
     if (strata_->Find(stratum.number) == nullptr) rows_->DeleteStratum(batch, stratum.number);
   }
+}
+
+Status Store::Impl::MendPages(Catalog* catalog, rocksdb::WriteBatch* batch) {
+  std::set<uint32_t> strata;
+  for (const MissingRows& each : missing_) strata.insert(each.stratum);
+  if (strata.empty()) return Status::Ok();
+  std::unordered_map<ChannelNumber, ChannelRecord*> channels;
+  for (ChannelRecord& channel : catalog->channels) channels[channel.number] = &channel;
+  std::vector<PageUpdate> mended;
+  for (const PageUpdate& each : catalog->pages) {
+    const StratumRef stratum = strata_->Find(each.page.stratum);
+    const auto channel = channels.find(each.channel);
+    mended.push_back(each);
+    if (!strata.contains(each.page.stratum) || stratum == nullptr || channel == channels.end()) {
+      continue;
+    }
+    const auto runs = RunsOfPage(db_.get(), stratum->handle, each);
+    if (runs.status().reason() == Reason::CORRUPTION) continue;  // readers are told what they miss
+    STRATA_RETURN_IF_ERROR(runs.status());
+    if (runs->size() == 1 && runs->front().first == each.page.first &&
+        runs->front().next == each.page.next) {
+      continue;
+    }
+    mended.pop_back();
+    rows_->DeletePage(batch, each.channel, each.page.first);
+    ChannelRecord& record = *channel->second;
+    MessageId next = each.page.first;
+    const auto lose = [&](MessageId end) {
+      if (next >= end) return;
+      options_.log.Error("{}: the messages {}..{} of channel '{}' are lost", db_path_, next,
+                         end - 1, record.name);
+      AddLost({next, end - 1, GapReason::kLost}, &record.lost);
+    };
+    for (const Page& run : *runs) {
+      lose(run.first);
+      next = run.next;
+      rows_->PutPage(batch, each.channel, run);
+      mended.push_back({each.channel, run});
+    }
+    lose(each.page.next);
+    record.next_id = std::max(record.next_id, each.page.next);
+    record.last_append_time = std::max(record.last_append_time, each.page.last_time);
+    rows_->PutChannel(batch, record);
+  }
+  catalog->pages = std::move(mended);
+  return Status::Ok();
 }
 
 Result<WatermarkContents> Store::Impl::ReadWatermark() const {
@@ -241,6 +323,7 @@ Status Store::Impl::MarkRunning(Catalog* catalog, const WatermarkContents& water
   rocksdb::WriteBatch batch;
   if (catalog->format < kStoreFormat) rows_->PutFormat(&batch);
   DropMissingPages(catalog, &batch);
+  STRATA_RETURN_IF_ERROR(MendPages(catalog, &batch));
   if (jump) JumpIds(catalog, watermark, &batch);
   boot_id_ = boot_id;
   rows_->PutRun(&batch, {boot_id, options_.sync, /*clean=*/false, options_.clock->WallMicros()});

@@ -26,7 +26,7 @@ std::vector<std::string> Ledger::Check(broker::Broker& broker, Ending ending) {
   violations_.clear();
   if (ending == Ending::kLossAccepted) ids_jump_ = true;
   for (size_t plan = 0; plan < plans_.size(); ++plan) CheckPlan(plan, &look);
-  if (ending != Ending::kDamaged) CheckMultis(&look);
+  CheckMultis(&look);
   // What was found is what recovery has made durable.
   if (synced_ != kAlways) synced_ = clock_.load();
   for (const auto& [number, start] : look.starts) CheckGoesOn(number, &look);
@@ -229,7 +229,10 @@ void Ledger::CheckCursors(const ChannelInfo& info, Channel* channel, Look* look)
     }
     const MessageId lowest = look->ending == Ending::kClean ? cursor.position : cursor.lowest;
     // A seek to what has been truncated meanwhile goes to what is there.
-    const MessageId highest = std::max(cursor.highest, info.first_available);
+    // An accepted loss may be of a seek backwards.
+    const MessageId asked =
+        look->ending == Ending::kLossAccepted ? channel->acks_asked[name] + 1 : 0;
+    const MessageId highest = std::max({cursor.highest, info.first_available, asked});
     if (found->cursor > highest || found->cursor > info.next_id ||
         (sure && found->cursor < lowest)) {
       look->violations.push_back(fmt::format(
@@ -254,15 +257,19 @@ void Ledger::CheckProducers(const ChannelInfo& info, Channel* channel, Look* loo
     }
     if (found.term < producer.term.Promised(synced) || found.term > producer.term_asked)
       violation(fmt::format("producer {} has term {}", name, found.term));
-    // A batch and its result are there, or neither.
+    // A batch and its result are there, or neither; but where a loss was accepted the result may be left.
+    if (look->ending == Ending::kDamaged || look->ending == Ending::kLossAccepted) {
+      std::erase_if(producer.tags, [&](const auto& each) {
+        return batches_[each.second].state == State::kGone && each.first <= found.last_sequence;
+      });
+    }
     for (const auto& [sequence, tag] : producer.tags) {
       const Batch& batch = batches_[tag];
       const bool trimmed = batch.floor + 1 < info.first_available;  // or may be
       if (batch.state == State::kStored && sequence > found.last_sequence) {
         violation(fmt::format("{} {} is stored, the producer is at {}", name, sequence,
                               found.last_sequence));
-      } else if (batch.state == State::kGone && !trimmed && sequence <= found.last_sequence &&
-                 look->ending != Ending::kDamaged) {
+      } else if (batch.state == State::kGone && !trimmed && sequence <= found.last_sequence) {
         violation(fmt::format("{} {} is not there, and the producer is at {}", name, sequence,
                               found.last_sequence));
       }
@@ -384,11 +391,21 @@ void Ledger::CheckMultis(Look* look) {
       ++parts[batch.sent.multi].second;
     }
   }
+  const bool may_be_halves =
+      look->ending == Ending::kDamaged || look->ending == Ending::kLossAccepted;
+  std::set<uint64_t> halves;  // of which the rest has been announced
   for (const auto& [multi, there] : parts) {
     if (there.first > 0 && there.second > 0) {
+      if (may_be_halves) {
+        halves.insert(multi);
+        continue;
+      }
       look->violations.push_back(fmt::format("of AppendMulti {} {} batches are there, {} are not",
                                              multi, there.first, there.second));
     }
+  }
+  for (auto& [tag, batch] : batches_) {
+    if (halves.contains(batch.sent.multi)) batch.sent.multi = 0;
   }
 }
 
