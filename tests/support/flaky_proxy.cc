@@ -319,8 +319,11 @@ void FlakyProxy::CauseChaos(Time now) {
   Random& random = chaos_->random;
   const auto mean = static_cast<uint64_t>(chaos_->options.mean_pause.count());
   chaos_->next = now + milliseconds(random.Between(1, 2 * mean));
-  // A pause in which nobody gets in; clients that come back at once have to come again.
-  if (random.OneIn(16)) chaos_->accept_again = now + milliseconds(random.Between(50, 1000));
+  // A pause in which nobody gets in; clients that come back at once have to come again. One behind the other, so that
+  // the door is open for two thirds of the time, however often something happens.
+  if (now >= chaos_->accept_again && random.OneIn(16)) {
+    chaos_->accept_again = now + milliseconds(random.Between(1, 16 * mean));
+  }
   if (links_.empty()) return;
   if (random.OneIn(40)) {
     while (!links_.empty()) CutLink(links_.begin(), random.OneIn(2) ? Cut::kReset : Cut::kFin);

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <list>
@@ -108,6 +109,11 @@ class Target {
 
   const std::string& address() const { return address_; }
   End Accept() { return End(accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC)); }
+  // Within 10 ms.
+  bool SomebodyComes() {
+    pollfd fd = {fd_, POLLIN, 0};
+    return poll(&fd, 1, 10) == 1;
+  }
 
  private:
   int fd_;
@@ -227,10 +233,38 @@ TEST_CASE("New connections are refused when told to, and when nobody listens beh
   CHECK(c.target.Accept().Read(1) == "x");
 }
 
+// Accepts whoever comes, and keeps the last fifty. A target that accepts nobody stands still for seconds once its
+// backlog is full: the system tries again after 1, 3 and 7 s.
+class Crowd {
+ public:
+  Crowd() : thread_([this] { AcceptAll(); }) {}
+  ~Crowd() {
+    ended_ = true;
+    thread_.join();
+  }
+  const std::string& address() const { return target_.address(); }
+
+ private:
+  void AcceptAll() {
+    std::list<End> guests;
+    while (!ended_) {
+      if (!target_.SomebodyComes()) continue;
+      guests.push_back(target_.Accept());
+      if (guests.size() > 50) guests.pop_front();
+    }
+  }
+
+  Target target_;
+  std::atomic<bool> ended_ = false;
+  std::thread thread_;
+};
+
 TEST_CASE("Chaos does all of it at random, and nothing any more once it is stopped") {
   const uint64_t seed = TestSeed();
   INFO("STRATA_TEST_SEED=" << seed);
   Connected c;
+  Crowd crowd;
+  c.proxy.SetTarget(crowd.address());
   c.proxy.StartChaos({.seed = seed, .mean_pause = milliseconds(1)});
   std::list<End> clients;
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
@@ -243,7 +277,6 @@ TEST_CASE("Chaos does all of it at random, and nothing any more once it is stopp
   }
   c.proxy.StopChaos();
   clients.clear();
-  // The target has not accepted most of those: a target of its own for the last one.
   Target quiet;
   c.proxy.SetTarget(quiet.address());
   End last = End::ConnectedTo(c.proxy.address());
