@@ -122,8 +122,8 @@ bool EmbeddedSource::WaitUntilWoken(std::chrono::steady_clock::time_point deadli
 
 Result<MessageId> EmbeddedSource::Seek(const StartPosition& to) {
   MutexLock lock(mu_);
-  STRATA_RETURN_IF_ERROR(CheckActive());
   if (!end_.ok()) return end_;
+  STRATA_RETURN_IF_ERROR(CheckActive());
   STRATA_ASSIGN_OR_RETURN(const broker::Moved moved,
                           NothingAppended(broker_->Seek(reader_.get(), to)));
   position_.store(moved.position, std::memory_order_relaxed);
@@ -132,8 +132,8 @@ Result<MessageId> EmbeddedSource::Seek(const StartPosition& to) {
 
 Status EmbeddedSource::Acknowledge(MessageId through) {
   MutexLock lock(mu_);
-  STRATA_RETURN_IF_ERROR(CheckActive());
   if (!end_.ok()) return end_;
+  STRATA_RETURN_IF_ERROR(CheckActive());
   return NothingAppended(reader_->Acknowledge(through));
 }
 

@@ -156,9 +156,10 @@ void ConsumeStream::OnMessage(Buffer message) {
     } else {
       const auto& response = std::get<v1::ConsumeResponse>(*event);
       opened = response.has_opened() || response.has_standby();
-      // What was acknowledged before it was lost is sent again now.
-      give = response.has_opened();
       broken = Take(response);
+      // What was acknowledged before it was lost is sent again now. And what a seek of somebody else has made useless
+      // may have been all the credit there was.
+      give = response.has_opened() || ShouldGiveCredit();
     }
     if (!broken.ok() && end_.ok()) end_ = broken;
     changed_.NotifyAll();
