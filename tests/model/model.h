@@ -93,6 +93,8 @@ class Model {
   // It was this, one of Receivable().
   void Receive(int slot, bool whole_batch, const std::string& what);
   std::string SeekReader(int slot, const StartPosition& to);
+  // Of a consumer: its subscription was deleted, whatever became of the channel.
+  bool LostItsSubscription(int slot) const;
   // Where it stands; nothing if that depends on what was on its way.
   std::optional<MessageId> Position(int slot) const;
   void CloseReader(int slot);
@@ -219,6 +221,7 @@ class Model {
                          MessageId* next) const;
   std::vector<std::pair<std::string, Places>> Outcomes(int slot, bool whole_batch) const;
   void NoteOnItsWay(const ChannelPtr& channel, const std::shared_ptr<Subscription>& of);
+  void NoteMovedCursor(const Subscription& subscription);
   bool StandsBy(int slot) const;
   void Leave(int slot);
 

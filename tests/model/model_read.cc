@@ -137,6 +137,13 @@ void Model::Receive(int slot, bool whole_batch, const std::string& what) {
       after.push_back(places);
     }
   }
+  // Who asked without waiting may not have heard of a seek yet.
+  for (const Places& places : reader.places) {
+    if (what == "TIMEOUT" && places.size() > 1 &&
+        std::find(after.begin(), after.end(), places) == after.end()) {
+      after.push_back(places);
+    }
+  }
   reader.places = after;
   reader.received_since_seek = true;
   if (what == "CHANNEL_DELETED" || what == "SUBSCRIPTION_NOT_FOUND") reader.ended = what;
@@ -185,8 +192,8 @@ bool Model::StandsBy(int slot) const {
 std::string Model::SeekReader(int slot, const StartPosition& to) {
   ReaderState& reader = readers_.at(slot);
   const auto& subscription = reader.subscription;
-  if (StandsBy(slot)) return "SUBSCRIPTION_HELD";
   if (!reader.ended.empty()) return reader.ended;
+  if (StandsBy(slot)) return "SUBSCRIPTION_HELD";
   if (reader.channel->deleted) return "CHANNEL_DELETED";
   if (subscription != nullptr && subscription->deleted) return "SUBSCRIPTION_NOT_FOUND";
   const Place place = PlaceOf(*reader.channel, to, subscription == nullptr);
@@ -194,6 +201,11 @@ std::string Model::SeekReader(int slot, const StartPosition& to) {
   reader.places = {{place}};
   reader.received_since_seek = false;
   return "OK";
+}
+
+bool Model::LostItsSubscription(int slot) const {
+  const auto& subscription = readers_.at(slot).subscription;
+  return subscription != nullptr && subscription->deleted;
 }
 
 std::optional<MessageId> Model::Position(int slot) const {
@@ -348,15 +360,31 @@ std::string Model::Acknowledge(const std::string& channel_name, const std::strin
   if (found.ends_with("NOT_FOUND")) return found;
   const ChannelPtr channel = Find(channel_name);
   if (through >= channel->next && !Is(Flaw::kAckBeyondTheEnd)) return "ACK_BEYOND_END";
-  MessageId& cursor = channel->subscriptions.at(name)->cursor;
-  if (through >= cursor || Is(Flaw::kAckMovesBack)) cursor = through + 1;
+  Subscription& subscription = *channel->subscriptions.at(name);
+  if (through >= subscription.cursor || Is(Flaw::kAckMovesBack)) {
+    subscription.cursor = through + 1;
+    NoteMovedCursor(subscription);
+  }
   return "OK";
+}
+
+// A holder that has not heard of a seek yet goes to where the cursor is when it does.
+void Model::NoteMovedCursor(const Subscription& subscription) {
+  if (subscription.consumers.empty()) return;
+  ReaderState& holder = readers_.at(subscription.consumers.front());
+  std::vector<Places> later;
+  for (const Places& places : holder.places) {
+    if (places.size() < 2 || places.back().at >= subscription.cursor) continue;
+    later.push_back(places);
+    later.back().back() = Place{.at = subscription.cursor};
+  }
+  holder.places.insert(holder.places.end(), later.begin(), later.end());
 }
 
 std::optional<std::string> Model::ConsumerAcknowledge(int slot, MessageId through) {
   const ReaderState& reader = readers_.at(slot);
-  if (StandsBy(slot)) return "SUBSCRIPTION_HELD";
   if (!reader.ended.empty()) return reader.ended;
+  if (StandsBy(slot)) return "SUBSCRIPTION_HELD";
   if (reader.channel->deleted) return "CHANNEL_DELETED";
   Subscription& subscription = *reader.subscription;
   if (subscription.deleted) return "SUBSCRIPTION_NOT_FOUND";
