@@ -259,9 +259,10 @@ void Ledger::CheckProducers(const ChannelInfo& info, Channel* channel, Look* loo
       violation(fmt::format("producer {} has term {}", name, found.term));
     // A batch and its result are there, or neither; but where a loss was accepted the result may be left.
     if (look->ending == Ending::kDamaged || look->ending == Ending::kLossAccepted) {
-      std::erase_if(producer.tags, [&](const auto& each) {
-        return batches_[each.second].state == State::kGone && each.first <= found.last_sequence;
-      });
+      for (auto each = producer.tags.begin(); each != producer.tags.end();) {
+        const bool gone = batches_[each->second].state == State::kGone;
+        each = gone && each->first <= found.last_sequence ? producer.tags.erase(each) : ++each;
+      }
     }
     for (const auto& [sequence, tag] : producer.tags) {
       const Batch& batch = batches_[tag];
