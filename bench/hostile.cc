@@ -192,15 +192,7 @@ void AddHostile(CLI::App* app) {
       "hostile", "latency at a fixed rate, without and beside hostile clients, in turns");
   options->systems.AddTo(command);
   AddRates(command, &options->rates);
-  command->add_option("--rate", options->rate, "messages a second")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-  command->add_option("--size", options->size, "bytes per message")
-      ->check(CLI::Range(8, 4 << 20))
-      ->capture_default_str();
-  command->add_option("--seconds", options->seconds, "of each half of a round")
-      ->check(CLI::Range(1, 3600))
-      ->capture_default_str();
+  options->AddTo(command, "of each half of a round");
   command->add_option("--rounds", options->rounds)
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

@@ -185,15 +185,7 @@ void AddLatency(CLI::App* app) {
   CLI::App* command = app->add_subcommand(
       "latency", "publish to acknowledgement and to delivery at a fixed rate, open loop");
   options->systems.AddTo(command);
-  command->add_option("--rate", options->rate, "messages a second")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-  command->add_option("--size", options->size, "bytes per message")
-      ->check(CLI::Range(8, 4 << 20))
-      ->capture_default_str();
-  command->add_option("--seconds", options->seconds, "of each round")
-      ->check(CLI::Range(1, 3600))
-      ->capture_default_str();
+  options->AddTo(command, "of each round");
   command->add_option("--rounds", options->rounds)
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

@@ -18,6 +18,18 @@ void Rounds::Add(Latencies* latencies) {
   }
 }
 
+void OpenLoopOptions::AddTo(CLI::App* command, const std::string& of_what) {
+  command->add_option("--rate", rate, "messages a second")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command->add_option("--size", size, "bytes per message")
+      ->check(CLI::Range(8, 4 << 20))
+      ->capture_default_str();
+  command->add_option("--seconds", seconds, of_what)
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+}
+
 OpenLoop::OpenLoop(System* system, const OpenLoopOptions& options, const std::string& channel)
     : options_(options),
       channel_(channel),

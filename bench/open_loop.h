@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include "bench/pace.h"
 #include "bench/report.h"
 #include "bench/support.h"
@@ -25,6 +27,8 @@ struct OpenLoopOptions {
   int seconds = 10;
 
   uint64_t count() const { return static_cast<uint64_t>(rate) * static_cast<uint64_t>(seconds); }
+  // --rate, --size and --seconds, which are so many `of_what`.
+  void AddTo(CLI::App* command, const std::string& of_what);
 };
 
 // What one round found.

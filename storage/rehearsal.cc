@@ -11,8 +11,6 @@
 namespace strata::storage {
 namespace {
 
-constexpr uint32_t kCatalogFamilyId = 0;  // RocksDB gives `default` this number
-
 struct LoggedRow {
   uint32_t family = 0;
   ChannelNumber channel = 0;

@@ -14,8 +14,6 @@
 namespace strata::storage {
 namespace {
 
-constexpr uint32_t kCatalogFamilyId = 0;
-
 // 123 of "000123.sst".
 std::optional<uint64_t> NumberOf(std::string_view name, std::string_view suffix) {
   if (!name.ends_with(suffix)) return std::nullopt;

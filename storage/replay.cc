@@ -11,8 +11,6 @@
 namespace strata::storage {
 namespace {
 
-constexpr uint32_t kCatalogFamilyId = 0;  // RocksDB gives `default` this number
-
 // Finds the commit number of a group in the first catalog row that has one.
 class CommitFinder final : public rocksdb::WriteBatch::Handler {
  public:

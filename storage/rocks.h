@@ -26,6 +26,9 @@ inline rocksdb::Slice SliceOf(std::string_view view) { return {view.data(), view
 // OK, CORRUPTION, or IO_ERROR for everything else; `what` says what was tried and on which path.
 Status FromRocks(const rocksdb::Status& status, std::string_view what);
 
+// RocksDB's own number of `default`, the catalog's family, in logs and MANIFEST.
+inline constexpr uint32_t kCatalogFamilyId = 0;
+
 // "stratum-0000000042" and back; false for names that are not a stratum's.
 std::string StratumName(uint32_t number);
 bool ParseStratumName(std::string_view name, uint32_t* number);
