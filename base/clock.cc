@@ -62,7 +62,10 @@ void ManualClock::Advance(Duration by) {
     MutexLock lock(mu_);
     now_ += by;
     ++advancing_;
-    for (const Waiter* waiter : waiters_) to_wake.push_back(*waiter);
+    for (Waiter* waiter : waiters_) {
+      waiter->woken = true;
+      to_wake.push_back(*waiter);
+    }
   }
   for (const Waiter& waiter : to_wake) {
     // Holding the waiter's mutex means that it is inside Wait(), so the notification cannot fall
@@ -82,7 +85,8 @@ void ManualClock::SetWall(TimeMicros wall) {
 
 int ManualClock::waiters() {
   MutexLock lock(mu_);
-  return static_cast<int>(waiters_.size());
+  return static_cast<int>(std::count_if(waiters_.begin(), waiters_.end(),
+                                        [](const Waiter* waiter) { return !waiter->woken; }));
 }
 
 }  // namespace strata

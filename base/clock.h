@@ -42,13 +42,15 @@ class ManualClock final : public Clock {
   void Advance(Duration by);
   // Moves the wall clock alone, backwards too, as an administrator or NTP would.
   void SetWall(TimeMicros wall);
-  // How many threads wait now: lets a test advance only once the thread it means is waiting.
+  // How many threads wait and know the time as it is: lets a test advance only once the thread it means is
+  // waiting, and go on only once that thread has done what the last Advance() gave it to do.
   int waiters();
 
  private:
   struct Waiter {
     Mutex* mu;
     CondVar* cv;
+    bool woken = false;  // by an Advance(); it has yet to see why
   };
 
   Mutex mu_;  // leaf: taken while a waiter's own mutex is held, never the other way round

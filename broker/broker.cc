@@ -109,6 +109,11 @@ void Broker::Close() {
   committer_->Stop();
   NoteAcknowledged();
   EndChannels();
+  {
+    // A broker that has been opened on the same directory since may know more than this one.
+    MutexLock lock(channels_mu_);
+    closed_ = true;
+  }
   ReleasePending(0);
   shared_->gate.Close();
   if (const Status status = store_->Close(); !status.ok()) {
@@ -123,6 +128,7 @@ void Broker::EndChannels() {
 
 Result<Broker::ChannelPtr> Broker::FindChannel(const std::string& name) const {
   MutexLock lock(channels_mu_);
+  if (closed_) return BrokerClosed();
   const auto it = channels_.find(name);
   if (it == channels_.end()) return ChannelNotFound(name);
   return it->second;
@@ -186,7 +192,7 @@ Result<ChannelInfo> Broker::CreateChannel(const std::string& name, const Channel
     if (status.ok()) return InfoOf(*created);
     if (status.reason() != Reason::CHANNEL_EXISTS) return status;
     const Result<ChannelPtr> existing = FindChannel(name);
-    if (!existing.ok()) continue;
+    if (!existing.ok()) continue;  // was deleted meanwhile
     const ChannelInfo info = InfoOf(**existing);
     if (info.options == options) return info;
     if (info.options.first_id == options.first_id) {
@@ -228,7 +234,11 @@ std::vector<Broker::ChannelPtr> Broker::AllChannels() const {
   return channels;
 }
 
-std::vector<ChannelInfo> Broker::ListChannels() const {
+Result<std::vector<ChannelInfo>> Broker::ListChannels() const {
+  {
+    MutexLock lock(channels_mu_);
+    if (closed_) return BrokerClosed();
+  }
   const std::vector<ChannelPtr> channels = AllChannels();
   std::vector<ChannelInfo> infos;
   infos.reserve(channels.size());

@@ -72,7 +72,7 @@ class Broker {
   // CHANNEL_NOT_FOUND.
   Result<ChannelInfo> OpenChannel(const std::string& name, bool create_if_missing);
   Result<ChannelInfo> DescribeChannel(const std::string& name) const;
-  std::vector<ChannelInfo> ListChannels() const;  // by name
+  Result<std::vector<ChannelInfo>> ListChannels() const;  // by name
   // Everything up to and including `through` becomes unreadable; clamped to the durable end and
   // never moved back. Returns the info afterwards. Exact for readers at once; the space is given
   // back later.
@@ -244,6 +244,7 @@ class Broker {
 
   mutable Mutex channels_mu_;  // before a channel's mu_
   std::unordered_map<std::string, ChannelPtr> channels_ STRATA_GUARDED_BY(channels_mu_);
+  bool closed_ STRATA_GUARDED_BY(channels_mu_) = false;
 
   std::atomic<uint64_t> pending_bytes_{0};
   std::atomic<bool> room_wanted_{false};

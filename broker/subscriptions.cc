@@ -97,7 +97,8 @@ Result<std::vector<SubscriptionInfo>> Broker::ListSubscriptions(
     STRATA_ASSIGN_OR_RETURN(ChannelPtr channel, FindChannel(channel_name));
     channels.push_back(std::move(channel));
   } else {
-    for (const ChannelInfo& info : ListChannels()) {
+    STRATA_ASSIGN_OR_RETURN(const std::vector<ChannelInfo> all, ListChannels());
+    for (const ChannelInfo& info : all) {
       Result<ChannelPtr> channel = FindChannel(info.name);
       if (channel.ok()) channels.push_back(*std::move(channel));
     }

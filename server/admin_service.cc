@@ -104,7 +104,8 @@ AdminService::Reactor* AdminService::ListChannels(Call* call,
                                                   const v1::ListChannelsRequest* request,
                                                   v1::ListChannelsResponse* out) {
   return Run(call, [=](broker::Broker& broker) {
-    for (const ChannelInfo& info : broker.ListChannels()) {
+    STRATA_ASSIGN_OR_RETURN(const std::vector<ChannelInfo> channels, broker.ListChannels());
+    for (const ChannelInfo& info : channels) {
       if (info.name.starts_with(request->prefix())) ToProto(info, out->add_channels());
     }
     return Status();

@@ -172,8 +172,10 @@ void AddChannels(const broker::Broker& broker, size_t max_channels, Families* al
                     [](const ChannelSpaceInfo& a, const ChannelSpaceInfo& b) {
                       return a.bytes != b.bytes ? a.bytes > b.bytes : a.channel < b.channel;
                     });
+  Result<std::vector<ChannelInfo>> channels = broker.ListChannels();
+  if (!channels.ok()) return;
   std::unordered_map<std::string, ChannelInfo> ranges;
-  for (ChannelInfo& info : broker.ListChannels()) {
+  for (ChannelInfo& info : *channels) {
     std::string name = info.name;
     ranges.emplace(std::move(name), std::move(info));
   }

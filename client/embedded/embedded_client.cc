@@ -78,9 +78,8 @@ Result<ChannelInfo> EmbeddedClient::DescribeChannel(const std::string& name) {
 }
 
 Result<std::vector<ChannelInfo>> EmbeddedClient::ListChannels(const std::string& prefix) {
-  STRATA_ASSIGN_OR_RETURN(std::vector<ChannelInfo> channels, Ask([](broker::Broker& broker) {
-                            return Result<std::vector<ChannelInfo>>(broker.ListChannels());
-                          }));
+  STRATA_ASSIGN_OR_RETURN(std::vector<ChannelInfo> channels,
+                          Ask([](broker::Broker& broker) { return broker.ListChannels(); }));
   std::erase_if(channels,
                 [&](const ChannelInfo& channel) { return !channel.name.starts_with(prefix); });
   return channels;

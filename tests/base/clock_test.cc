@@ -103,6 +103,27 @@ TEST_CASE("a waiter can be woken before its deadline by its owner") {
   CHECK(clock.waiters() == 0);
 }
 
+TEST_CASE("who was woken by a step counts as waiting again once it has seen the new time") {
+  ManualClock clock;
+  Mutex mu;
+  CondVar cv;
+  int seen = 0;
+  constexpr int kSteps = 1'000;
+  std::thread waiter([&] {
+    MutexLock lock(mu);
+    for (; seen < kSteps; ++seen) clock.WaitUntil(mu, cv, seconds(100));
+  });
+  for (int step = 0; step < kSteps; ++step) {
+    AwaitWaiters(&clock, 1);
+    MutexLock lock(mu);
+    REQUIRE(seen == step);
+    lock.Unlock();
+    clock.Advance(microseconds(1));
+    lock.Lock();
+  }
+  waiter.join();
+}
+
 TEST_CASE("many waiters all wake, however the clock's steps and their waits interleave") {
   ManualClock clock;
   std::vector<std::unique_ptr<Sleeper>> sleepers;

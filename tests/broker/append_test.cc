@@ -105,7 +105,7 @@ TEST_CASE("nothing shows what is written before its sync, everything does afterw
   CHECK(broker.Read("logs", StartPosition::At(2)) == Lines{});
   CHECK(broker.Read("logs", StartPosition::AtTime(0)) == Lines{"1 a"});
   CHECK(broker.NextId("logs") == 2);
-  CHECK(broker->ListChannels()[0].next_id == 2);
+  CHECK(broker->ListChannels()->at(0).next_id == 2);
   CHECK(broker->Stats().messages_appended == 1);
   CHECK(broker->Stats().pending_bytes == BatchOf({"b", "c"}).size());
 

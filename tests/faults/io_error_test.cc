@@ -264,7 +264,7 @@ class FaultyHistory {
     if (lives_.log().find("injected") == std::string::npos)
       Violation("the reason is not in the log");
     lives_.disk().ClearFaults();
-    const std::vector<ChannelInfo> channels = broker->ListChannels();
+    const std::vector<ChannelInfo> channels = *broker->ListChannels();
     if (channels.empty()) return;
     const Result<AppendResult> later =
         broker->Append({channels.front().name, MakeBatch({"later"})});
@@ -278,7 +278,8 @@ class FaultyHistory {
   // With the disk answering again everything that was acknowledged can be read, stopped or not.
   void CheckReads(broker::Broker* broker) {
     lives_.disk().ClearFaults();
-    for (const ChannelInfo& channel : broker->ListChannels()) {
+    const std::vector<ChannelInfo> channels = *broker->ListChannels();
+    for (const ChannelInfo& channel : channels) {
       auto reader = broker->OpenReader(channel.name, StartPosition::Earliest());
       MessageId next = channel.first_available;
       while (reader.ok()) {
