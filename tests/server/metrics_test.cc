@@ -76,7 +76,7 @@ class Place {
 };
 
 TEST_CASE("/metrics is served as Prometheus' text, and nothing else is") {
-  ServerFixture f({"http.address=127.0.0.1", "http.port=-1"});
+  ServerFixture f({"http.address=127.0.0.1"});
   f.CreateChannel("logs");
   const std::string address = f.server().http_address();
   const std::string answer = HttpAnswer(address, "GET", "/metrics");

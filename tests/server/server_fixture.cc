@@ -19,7 +19,7 @@ void Require(const Status& status) {
 ServerFixture::ServerFixture(const std::vector<std::string>& settings,
                              const std::function<void(broker::Config*)>& amend)
     : socket_path_(dir_ / "strata.sock") {
-  std::vector<std::string> all = {"server.port=-1", "http.address=none",
+  std::vector<std::string> all = {"server.port=-1", "http.port=-1", "http.address=none",
                                   "server.unixSocket=" + socket_path_};
   all.insert(all.end(), settings.begin(), settings.end());
   auto config = broker::LoadConfig("", all);
