@@ -44,7 +44,7 @@ class PageReader {
  private:
   void Renew();
   // Goes on without the table files in passed_, up to the id from which all of them can be read again.
-  void GoOnWithoutDamaged(MessageId until);
+  Status GoOnWithoutDamaged(MessageId until);
   void GoOnWithAll();
   // Takes the row under the iterator, or passes over damage until there is one to take.
   Result<bool> Take(BatchView* batch);

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <rocksdb/db.h>
+#include <rocksdb/sst_file_writer.h>
 #include <rocksdb/write_batch.h>
 
 #include <atomic>
@@ -27,6 +28,7 @@
 #include "storage/catalog.h"
 #include "storage/directory.h"
 #include "storage/fail_latch.h"
+#include "storage/kept_reads.h"
 #include "storage/lock.h"
 #include "storage/paced_delete.h"
 #include "storage/page_index.h"
@@ -169,6 +171,7 @@ class Store::Impl {
   Status CopyBatch(const BatchView& batch, const Buffer& body, Copy* copy);
   Status AppendToCopy(Copy* copy, const rocksdb::Slice& key, const rocksdb::Slice& value);
   Status FinishCopyFile(Copy* copy);
+  Status ReadEnds(const rocksdb::ExternalSstFileInfo& info);
   Status IngestCopy(Copy* copy);
 
   // --- store_read.cc
@@ -181,6 +184,7 @@ class Store::Impl {
   const std::shared_ptr<FailLatch> latch_;
   std::shared_ptr<rocksdb::FileSystem> base_fs_;
   std::shared_ptr<rocksdb::FileSystem> fs_;  // base_fs_ behind the latch
+  std::shared_ptr<KeptReads> kept_reads_;    // the outermost part of fs_
   std::shared_ptr<rocksdb::FileSystem>
       scratch_fs_;  // the same for files whose failure is not the store's
   std::string db_path_;

@@ -19,8 +19,9 @@ Store::Impl::Impl(StoreOptions options)
       db_path_(DatabasePath(options_.path)),
       deleter_(options_.clock) {
   scratch_fs_ = NewLatchedFileSystem(base_fs_, latch_, "", OnFailure::kReport);
-  fs_ = NewPacedFileSystem(NewLatchedFileSystem(base_fs_, latch_, db_path_ + "/" + kLockFile),
-                           scratch_fs_, &deleter_);
+  kept_reads_ = std::make_shared<KeptReads>(NewPacedFileSystem(
+      NewLatchedFileSystem(base_fs_, latch_, db_path_ + "/" + kLockFile), scratch_fs_, &deleter_));
+  fs_ = kept_reads_;
 }
 
 Store::Impl::~Impl() {

@@ -11,6 +11,7 @@
 // without a row, dropped at open. After the group, old strata without pages, dropped by the next sweep.
 #include <fmt/format.h>
 #include <rocksdb/env.h>
+#include <rocksdb/sst_file_reader.h>
 #include <rocksdb/sst_file_writer.h>
 
 #include <algorithm>
@@ -40,6 +41,7 @@ struct Store::Impl::Copy {
   uint64_t writer_bytes = 0;
   uint64_t unpaced_bytes = 0;
   std::vector<std::string> files;
+  std::vector<rocksdb::ExternalSstFileInfo> finished;  // of the same files
   MovePages move;
   RewriteResult result;
   bool stopped = false;
@@ -74,7 +76,7 @@ Status Store::Impl::AppendToCopy(Copy* copy, const rocksdb::Slice& key,
 
 Status Store::Impl::FinishCopyFile(Copy* copy) {
   if (!copy->writer) return Status::Ok();
-  rocksdb::ExternalSstFileInfo info;
+  rocksdb::ExternalSstFileInfo& info = copy->finished.emplace_back();
   const rocksdb::Status finished = copy->writer->Finish(&info);  // with a sync
   copy->writer.reset();
   copy->result.written_bytes += info.file_size;
@@ -166,6 +168,7 @@ Result<RewriteResult> Store::Impl::Rewrite(const RewriteRequest& request) {
   if (complete && !copy.move.pages.empty()) status = IngestCopy(&copy);
   copy.writer.reset();
   for (const std::string& file : copy.files) {
+    kept_reads_->Forget(file);
     scratch_fs_->DeleteFile(file, rocksdb::IOOptions(), nullptr).PermitUncheckedError();
   }
   if (latch_->failed()) return Failed(DataFate::kNotApplicable);
@@ -173,7 +176,29 @@ Result<RewriteResult> Store::Impl::Rewrite(const RewriteRequest& request) {
   return std::move(copy.result);
 }
 
+// So that RocksDB, which does not look whether it could, has read the first and the last block; see kept_reads.h.
+Status Store::Impl::ReadEnds(const rocksdb::ExternalSstFileInfo& info) {
+  kept_reads_->Keep(info.file_path);
+  rocksdb::SstFileReader file(rocksdb::Options(rocks_.db, rocks_.stratum));
+  const std::string what = "reading " + info.file_path;
+  STRATA_RETURN_IF_ERROR(FromRocks(file.Open(info.file_path), what));
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> row(file.NewIterator(options));
+  for (const std::string& key : {info.smallest_key, info.largest_key}) {
+    row->Seek(key);
+    STRATA_RETURN_IF_ERROR(FromRocks(row->status(), what));
+    if (!row->Valid() || row->key() != rocksdb::Slice(key)) {
+      return Status(Reason::IO_ERROR, what + ": a batch that was written to it is not there");
+    }
+  }
+  return Status::Ok();
+}
+
 Status Store::Impl::IngestCopy(Copy* copy) {
+  for (const rocksdb::ExternalSstFileInfo& info : copy->finished) {
+    STRATA_RETURN_IF_ERROR(ReadEnds(info));
+  }
   STRATA_ASSIGN_OR_RETURN(copy->to, strata_->TakeForRewrite());
   // To RocksDB the new family is newer than every log file before it. If a power cut tore one of these, a table file in
   // that family would keep the database from opening ("SST file is ahead of WALs").

@@ -278,5 +278,49 @@ TEST_CASE("an error in reading is reported and does not stop the store", "[fail-
   CHECK(store->Sync().ok());
 }
 
+// Several seeks find the batch that an id lies in.
+TEST_CASE("whichever read of the disk fails, a reader that begins inside a batch hears of it",
+          "[fail-stop]") {
+  const auto fs = NewFaultFs();
+  constexpr uint32_t kBatch = 7;
+  MessageId next = 1;
+  for (int life = 0; life < 4; ++life) {  // each leaves a table file with a part of the page
+    auto store = MustOpen(TinyOptions(fs));
+    Scribe scribe(*store);
+    if (life == 0) {
+      REQUIRE(scribe.Create(*store, 1, "logs").ok());
+      REQUIRE(scribe.Create(*store, 2, "others").ok());
+    }
+    for (int i = 0; i < 5; ++i) {
+      REQUIRE(scribe.Append(*store, 1, kBatch, 1).ok());
+      REQUIRE(scribe.Append(*store, 2, kBatch, 1).ok());
+    }
+    next = scribe.next_id(1);
+  }
+  auto store = MustOpen(TinyOptions(fs));
+  uint64_t met = 0;
+  for (MessageId id = 1; id < next; ++id) {
+    for (uint64_t skip = 0;; ++skip) {
+      INFO("from " << id << ", reads that succeed first: " << skip);
+      fs->FailNext({.ops = Op::kRead, .name = ".sst", .skip = skip, .count = Fault::kSticky});
+      const uint64_t before = fs->InjectedErrors();
+      const auto items = store->Read(1, id, next, 1);
+      const bool failed = fs->InjectedErrors() != before;
+      fs->ClearFaults();
+      if (!failed) {
+        REQUIRE(items.ok());
+        const auto& batch = std::get<StoredBatch>(items->front());
+        REQUIRE(batch.first_id <= id);
+        REQUIRE(id < batch.next_id());
+        break;
+      }
+      ++met;
+      if (!items.ok()) REQUIRE(items.status().reason() == Reason::IO_ERROR);
+    }
+  }
+  CHECK(met > 0);
+  CHECK(ReadAll(*store, 1, 1, next).ids == Ids(1, next));
+}
+
 }  // namespace
 }  // namespace strata::storage
