@@ -2,6 +2,7 @@
 #include "broker/producers.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -293,6 +294,12 @@ TEST_CASE("a duplicate of what was never synced may be lost, and is not called s
                       again.Callback());
   broker->AppendAsync({.channel = "logs", .batch = BatchOf({"x"}), .producer = "p", .sequence = 1},
                       again.Callback());
+  // When this one is written, they have been judged, and wait for the sync of what they rest on.
+  broker.AppendByAsync(opened, 71, "x", &answers);
+  REQUIRE(testing::Eventually([&] {
+    const auto batches = broker.disk().batches_per_group();
+    return std::accumulate(batches.begin(), batches.end(), size_t{0}) == 71;
+  }));
   broker.disk().FailNextSync();
   broker.store().syncs.Open();
   for (const auto& answer : again.Await(2)) {
