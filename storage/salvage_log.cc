@@ -54,13 +54,20 @@ uint64_t BehindDamage(std::string_view file, uint64_t at) {
 bool IsTorn(std::string_view file, uint64_t at) {
   constexpr size_t kZeros = 64;
   constexpr uint64_t kSector = 512;
+  constexpr uint64_t kLeastHole = 8;  // an edit that is whole has no eight zeros on end as a rule
   const std::string_view bad = file.substr(at);
   if (bad.size() < kHeader) return true;
   const uint64_t size = static_cast<uint8_t>(bad[4]) | static_cast<uint8_t>(bad[5]) << 8;
   const uint64_t block_left = kLogBlock - at % kLogBlock;
   if (size <= block_left - kHeader && size > bad.size() - kHeader) return true;
-  return IsZero(bad.substr(0, kSector - at % kSector)) ||
-         bad.substr(0, block_left).find(std::string(kZeros, '\0')) != std::string_view::npos;
+  // Sectors of which all that the file has is missing. Its last one may have but a few bytes.
+  const uint64_t end = std::min<uint64_t>(at + block_left, file.size());
+  for (uint64_t from = at; from < end;) {
+    const uint64_t to = std::min((from / kSector + 1) * kSector, end);
+    if (to - from >= kLeastHole && IsZero(file.substr(from, to - from))) return true;
+    from = to;
+  }
+  return bad.substr(0, block_left).find(std::string(kZeros, '\0')) != std::string_view::npos;
 }
 
 // Tags of an edit; RocksDB's db/version_edit.h.

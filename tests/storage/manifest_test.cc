@@ -80,6 +80,29 @@ TEST_CASE("A store whose last MANIFEST edit has a hole opens without that edit")
   CHECK(scene.Contents("/var/strata/TORN-" + name) == manifest + edit);
 }
 
+TEST_CASE(
+    "An edit of which only the few bytes in the last sector are missing is one that a power cut "
+    "tore") {
+  for (const size_t missing : {8, 20, 63}) {
+    INFO(missing << " bytes are missing");
+    Scene scene;
+    const std::string manifest = scene.Manifest();
+    // Long enough to begin in the sector before its last one, and to end `missing` bytes into that.
+    const size_t size =
+        512 - manifest.size() % 512 + missing + (manifest.size() % 512 > 400 ? 512 : 0);
+    std::string edit(size, 'e');
+    edit.replace(0, 7,
+                 {'\x12', '\x34', '\x56', '\x78', static_cast<char>((size - 7) & 0xff),
+                  static_cast<char>((size - 7) >> 8), '\x01'});
+    edit.replace(size - missing, missing, missing, '\0');
+    scene.SetManifest(manifest + edit);
+    auto store = scene.Open();
+    REQUIRE(store.ok());
+    CHECK((*store)->TakeRecovered().channels.size() == 1);
+    CHECK((*store)->Close().ok());
+  }
+}
+
 // RocksDB names a new MANIFEST in CURRENT at each opening. Where names reach the disk in any order, a power cut right
 // behind that must not keep the one and lose the other.
 TEST_CASE("A power cut while CURRENT is replaced leaves a MANIFEST under the name that it gives") {
