@@ -98,11 +98,12 @@ Status PageReader::ReadError() const {
   return FromRocks(status, "reading stratum " + std::to_string(stratum_->number));
 }
 
-bool PageReader::SeekWorks(MessageId id) {
+bool PageReader::SeekWorks(MessageId id, Status* failed) {
   // An iterator that has met damage does not always get over it by seeking.
   if (!row_->status().ok()) Renew();
   const MessageKey key = EncodeMessageKey(channel_, id);
   row_->Seek(rocksdb::Slice(key.data(), key.size()));
+  if (failed != nullptr && failed->ok()) *failed = ReadError();
   return row_->status().ok();
 }
 
@@ -114,16 +115,30 @@ Status PageReader::SeekRowBefore(MessageId id) {
   bool damaged = false;
   Status failed;
   const auto is_below = [this, id, &damaged, &failed](MessageId from) {
-    if (SeekWorks(from)) return row_->Valid() && RowId(View(row_->key())) <= id;
-    damaged = true;
-    if (failed.ok()) failed = ReadError();
-    return false;
+    if (!SeekWorks(from, &failed)) {
+      damaged = true;
+      return false;
+    }
+    ChannelNumber channel = 0;
+    MessageId first = 0;
+    return row_->Valid() && DecodeMessageKey(View(row_->key()), &channel, &first) && first <= id;
   };
   const MessageId limit = std::max(page_.first, id - MessageId{kMaxBatchMessages});
   std::optional<MessageId> nearest = NearestReadable(id, limit, 0, is_below);
   if (damaged && failed.ok()) nearest = NearestReadable(id, limit, kSingleSteps, is_below);
   STRATA_RETURN_IF_ERROR(failed);
   SeekWorks(nearest.value_or(page_.next));
+  return ReadError();
+}
+
+Status PageReader::SeekRowAround(MessageId id) {
+  STRATA_RETURN_IF_ERROR(SeekRowBefore(id));
+  BatchView before;
+  if (row_->Valid() && DecodeBatch(View(row_->key()), View(row_->value()), &before) == nullptr &&
+      before.next_id() > id) {
+    return Status::Ok();
+  }
+  SeekWorks(id);
   return ReadError();
 }
 
@@ -145,13 +160,7 @@ Result<bool> PageReader::Seek(MessageId id, BatchView* batch) {
     return Take(batch);
   }
   STRATA_RETURN_IF_ERROR(ReadError());
-  STRATA_RETURN_IF_ERROR(SeekRowBefore(next_));
-  if (row_->Valid() && DecodeBatch(View(row_->key()), View(row_->value()), batch) == nullptr &&
-      batch->next_id() > next_) {
-    next_ = batch->next_id();
-    return true;
-  }
-  SeekWorks(next_);
+  STRATA_RETURN_IF_ERROR(SeekRowAround(next_));
   return Take(batch);
 }
 
@@ -204,11 +213,8 @@ Status PageReader::PassDamagedBlock() {
   const std::optional<uint64_t> damaged = DamagedFile(row_->status());
   const MessageId limit = until_ != 0 ? until_ : page_.next;
   Status failed;
-  const auto readable = NearestReadable(next_, limit, kSingleSteps, [this, &failed](MessageId id) {
-    if (SeekWorks(id)) return true;
-    if (failed.ok()) failed = ReadError();
-    return false;
-  });
+  const auto readable = NearestReadable(
+      next_, limit, kSingleSteps, [this, &failed](MessageId id) { return SeekWorks(id, &failed); });
   STRATA_RETURN_IF_ERROR(failed);
   if (damaged && passed_.insert(*damaged).second) {
     return GoOnWithoutDamaged(until_ != 0 ? until_ : readable.value_or(page_.next));
@@ -229,15 +235,7 @@ Status PageReader::PassDamagedBlock() {
 Status PageReader::GoOnWithoutDamaged(MessageId until) {
   until_ = until;
   Renew();
-  // A batch that begins before, if reading starts inside it.
-  STRATA_RETURN_IF_ERROR(SeekRowBefore(next_));
-  BatchView before;
-  if (row_->Valid() && DecodeBatch(View(row_->key()), View(row_->value()), &before) == nullptr &&
-      before.next_id() > next_) {
-    return Status::Ok();
-  }
-  SeekWorks(next_);
-  return ReadError();
+  return SeekRowAround(next_);
 }
 
 void PageReader::GoOnWithAll() {

@@ -50,8 +50,12 @@ class PageReader {
   Result<bool> Take(BatchView* batch);
   // Puts the iterator on the first row behind a damaged block, or ends.
   Status PassDamagedBlock();
-  bool SeekWorks(MessageId id);
+  // Puts the iterator on the first row at or above `id`; false if that cannot be read. Of several calls `failed`
+  // keeps the first error that is one of reading, which the next call would forget.
+  bool SeekWorks(MessageId id, Status* failed = nullptr);
   Status SeekRowBefore(MessageId id);
+  // On the row of the batch with `id` inside, or else the first one at or above it.
+  Status SeekRowAround(MessageId id);
   // OK unless the iterator failed for another reason than damaged data.
   Status ReadError() const;
 

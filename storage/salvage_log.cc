@@ -60,14 +60,15 @@ bool IsTorn(std::string_view file, uint64_t at) {
   const uint64_t size = static_cast<uint8_t>(bad[4]) | static_cast<uint8_t>(bad[5]) << 8;
   const uint64_t block_left = kLogBlock - at % kLogBlock;
   if (size <= block_left - kHeader && size > bad.size() - kHeader) return true;
-  // Sectors of which all that the file has is missing. Its last one may have but a few bytes.
-  const uint64_t end = std::min<uint64_t>(at + block_left, file.size());
-  for (uint64_t from = at; from < end;) {
-    const uint64_t to = std::min((from / kSector + 1) * kSector, end);
-    if (to - from >= kLeastHole && IsZero(file.substr(from, to - from))) return true;
-    from = to;
+  // Sectors of which all that the file has is missing. The first has what is behind `at`, maybe less than a header, the
+  // last one what is in front of the file's end.
+  const std::string_view block = bad.substr(0, block_left);
+  for (uint64_t from = 0; from < block.size();) {
+    const std::string_view sector = block.substr(from, kSector - (at + from) % kSector);
+    if ((from == 0 || sector.size() >= kLeastHole) && IsZero(sector)) return true;
+    from += sector.size();
   }
-  return bad.substr(0, block_left).find(std::string(kZeros, '\0')) != std::string_view::npos;
+  return block.find(std::string(kZeros, '\0')) != std::string_view::npos;
 }
 
 // Tags of an edit; RocksDB's db/version_edit.h.

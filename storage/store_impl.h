@@ -12,7 +12,6 @@
 #pragma once
 
 #include <rocksdb/db.h>
-#include <rocksdb/sst_file_writer.h>
 #include <rocksdb/write_batch.h>
 
 #include <atomic>
@@ -171,7 +170,8 @@ class Store::Impl {
   Status CopyBatch(const BatchView& batch, const Buffer& body, Copy* copy);
   Status AppendToCopy(Copy* copy, const rocksdb::Slice& key, const rocksdb::Slice& value);
   Status FinishCopyFile(Copy* copy);
-  Status ReadEnds(const rocksdb::ExternalSstFileInfo& info);
+  Status ReadEnds(const std::string& path, const std::string& first_key,
+                  const std::string& last_key);
   Status IngestCopy(Copy* copy);
 
   // --- store_read.cc

@@ -41,7 +41,6 @@ struct Store::Impl::Copy {
   uint64_t writer_bytes = 0;
   uint64_t unpaced_bytes = 0;
   std::vector<std::string> files;
-  std::vector<rocksdb::ExternalSstFileInfo> finished;  // of the same files
   MovePages move;
   RewriteResult result;
   bool stopped = false;
@@ -76,11 +75,12 @@ Status Store::Impl::AppendToCopy(Copy* copy, const rocksdb::Slice& key,
 
 Status Store::Impl::FinishCopyFile(Copy* copy) {
   if (!copy->writer) return Status::Ok();
-  rocksdb::ExternalSstFileInfo& info = copy->finished.emplace_back();
+  rocksdb::ExternalSstFileInfo info;
   const rocksdb::Status finished = copy->writer->Finish(&info);  // with a sync
   copy->writer.reset();
   copy->result.written_bytes += info.file_size;
-  return FromRocks(finished, "finishing " + copy->files.back());
+  STRATA_RETURN_IF_ERROR(FromRocks(finished, "finishing " + copy->files.back()));
+  return ReadEnds(copy->files.back(), info.smallest_key, info.largest_key);
 }
 
 // Into its row, wherever its body was: there it is compressed, and a rewritten stratum is table files alone.
@@ -177,15 +177,16 @@ Result<RewriteResult> Store::Impl::Rewrite(const RewriteRequest& request) {
 }
 
 // So that RocksDB, which does not look whether it could, has read the first and the last block; see kept_reads.h.
-Status Store::Impl::ReadEnds(const rocksdb::ExternalSstFileInfo& info) {
-  kept_reads_->Keep(info.file_path);
+Status Store::Impl::ReadEnds(const std::string& path, const std::string& first_key,
+                             const std::string& last_key) {
+  kept_reads_->Keep(path);
   rocksdb::SstFileReader file(rocksdb::Options(rocks_.db, rocks_.stratum));
-  const std::string what = "reading " + info.file_path;
-  STRATA_RETURN_IF_ERROR(FromRocks(file.Open(info.file_path), what));
+  const std::string what = "reading " + path;
+  STRATA_RETURN_IF_ERROR(FromRocks(file.Open(path), what));
   rocksdb::ReadOptions options;
   options.fill_cache = false;
   const std::unique_ptr<rocksdb::Iterator> row(file.NewIterator(options));
-  for (const std::string& key : {info.smallest_key, info.largest_key}) {
+  for (const std::string& key : {first_key, last_key}) {
     row->Seek(key);
     STRATA_RETURN_IF_ERROR(FromRocks(row->status(), what));
     if (!row->Valid() || row->key() != rocksdb::Slice(key)) {
@@ -196,9 +197,6 @@ Status Store::Impl::ReadEnds(const rocksdb::ExternalSstFileInfo& info) {
 }
 
 Status Store::Impl::IngestCopy(Copy* copy) {
-  for (const rocksdb::ExternalSstFileInfo& info : copy->finished) {
-    STRATA_RETURN_IF_ERROR(ReadEnds(info));
-  }
   STRATA_ASSIGN_OR_RETURN(copy->to, strata_->TakeForRewrite());
   // To RocksDB the new family is newer than every log file before it. If a power cut tore one of these, a table file in
   // that family would keep the database from opening ("SST file is ahead of WALs").

@@ -59,14 +59,22 @@ class Scene {
   std::shared_ptr<FaultFileSystem> disk_ = FaultFileSystem::Create();
 };
 
+// An edit of so many bytes: checksum, length, type "whole", and a body. It is not one that RocksDB would take.
+std::string EditOf(size_t size) {
+  std::string edit(size, 'e');
+  edit.replace(0, 7,
+               {'\x12', '\x34', '\x56', '\x78', static_cast<char>((size - 7) & 0xff),
+                static_cast<char>((size - 7) >> 8), '\x01'});
+  return edit;
+}
+
 }  // namespace
 
 TEST_CASE("A store whose last MANIFEST edit has a hole opens without that edit") {
   Scene scene;
   std::string manifest = scene.Manifest();
-  // An edit of 1,500 bytes: checksum, length, type "whole", and a body whose second sector never reached the disk.
-  std::string edit =
-      std::string("\x12\x34\x56\x78", 4) + std::string("\xdc\x05\x01", 3) + std::string(1500, 'e');
+  // Of whose body the second sector never reached the disk.
+  std::string edit = EditOf(1507);
   edit.replace(600, 512, 512, '\0');
   scene.SetManifest(manifest + edit);
   const std::string name = scene.ManifestPath().substr(std::string("/var/strata/db/").size());
@@ -90,10 +98,7 @@ TEST_CASE(
     // Long enough to begin in the sector before its last one, and to end `missing` bytes into that.
     const size_t size =
         512 - manifest.size() % 512 + missing + (manifest.size() % 512 > 400 ? 512 : 0);
-    std::string edit(size, 'e');
-    edit.replace(0, 7,
-                 {'\x12', '\x34', '\x56', '\x78', static_cast<char>((size - 7) & 0xff),
-                  static_cast<char>((size - 7) >> 8), '\x01'});
+    std::string edit = EditOf(size);
     edit.replace(size - missing, missing, missing, '\0');
     scene.SetManifest(manifest + edit);
     auto store = scene.Open();

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <map>
 
+#include "storage/salvage_bytes.h"
 #include "storage/store.h"
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"
@@ -126,6 +127,38 @@ TEST_CASE("the records of a log behind a damaged one are read, and none that is 
     CHECK(std::find(records.begin(), records.end(), each) != records.end());
   }
   CHECK(left.back() == records.back());
+}
+
+// A record of a log that is whole, from its checksum to its end.
+std::string RecordOf(size_t size) {
+  const std::string body = '\x01' + std::string(size - 7, 'e');  // with its type in front
+  const uint32_t crc = MaskedCrc(rocksdb::crc32c::Extend(0, body.data(), body.size()));
+  std::string record(reinterpret_cast<const char*>(&crc), sizeof(crc));
+  record += {static_cast<char>((size - 7) & 0xff), static_cast<char>((size - 7) >> 8)};
+  return record + body;
+}
+
+TEST_CASE("a sector that is missing is a tear, however little of it is the record's", "[salvage]") {
+  // The bytes of the first sector's end that the second record has, then those of the last sector.
+  for (const size_t in_front : {1, 4, 7, 100}) {
+    for (const size_t behind : {8, 20, 63, 511}) {
+      INFO(in_front << " in front, " << behind << " behind");
+      std::string file = RecordOf(512 - in_front) + RecordOf(in_front + 512 + behind);
+      CHECK(ReadLog(file, [](std::string_view) {}).damage.empty());
+      for (const auto& [from, size] : {std::pair<size_t, size_t>(512 - in_front, in_front),
+                                       std::pair<size_t, size_t>(1024, behind)}) {
+        std::string torn = file;
+        torn.replace(from, size, size, '\0');
+        const LogInfo log = ReadLog(torn, [](std::string_view) {});
+        REQUIRE(log.damage.size() == 1);
+        CHECK(log.damage.front().torn);
+      }
+      file.back() ^= 1;
+      const LogInfo rotten = ReadLog(file, [](std::string_view) {});
+      REQUIRE(rotten.damage.size() == 1);
+      CHECK_FALSE(rotten.damage.front().torn);
+    }
+  }
 }
 
 TEST_CASE("a MANIFEST lists the files that are there", "[salvage]") {
