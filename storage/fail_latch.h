@@ -11,7 +11,8 @@
 // about its log never becomes the state of the disk, and Store looks at the latch after each call before it
 // reports success. The order that makes this sound: the latch is set before the failing call returns.
 //
-// The other half, RocksDB resuming by itself after an error, is vetoed by the listener in rocks.h.
+// The other half, RocksDB resuming by itself after an error, is vetoed by the listener in rocks.cc, which also sets the
+// latch where RocksDB gives up a flush or a compaction because it could not read.
 #pragma once
 
 #include <rocksdb/file_system.h>

@@ -66,8 +66,7 @@ class ShortenedView final : public rocksdb::FileSystemWrapper {
 
 // RocksDB itself is asked, because nothing else knows what it accepts.
 rocksdb::Status TryToRead(const StoreOptions& options, std::shared_ptr<rocksdb::FileSystem> fs,
-                          const std::shared_ptr<const FailLatch>& latch,
-                          const std::string& db_path) {
+                          const std::shared_ptr<FailLatch>& latch, const std::string& db_path) {
   const RocksSetup setup = MakeRocksSetup(options, std::move(fs), latch);
   std::vector<std::string> families;
   return rocksdb::DB::ListColumnFamilies(setup.db, db_path, &families);
@@ -100,7 +99,7 @@ Status CheckCurrent(rocksdb::FileSystem& fs, const std::string& db_path) {
 
 Result<std::optional<uint64_t>> CutTornManifest(const StoreOptions& options,
                                                 const std::shared_ptr<rocksdb::FileSystem>& fs,
-                                                const std::shared_ptr<const FailLatch>& latch,
+                                                const std::shared_ptr<FailLatch>& latch,
                                                 const std::string& db_path) {
   STRATA_ASSIGN_OR_RETURN(std::string name, ReadFile(*fs, db_path + "/CURRENT"));
   while (!name.empty() && name.back() == '\n') name.pop_back();

@@ -25,7 +25,7 @@ Status CheckCurrent(rocksdb::FileSystem& fs, const std::string& db_path);
 // groups are missing now that were durable, and the watermark tells (watermark.h).
 Result<std::optional<uint64_t>> CutTornManifest(const StoreOptions& options,
                                                 const std::shared_ptr<rocksdb::FileSystem>& fs,
-                                                const std::shared_ptr<const FailLatch>& latch,
+                                                const std::shared_ptr<FailLatch>& latch,
                                                 const std::string& db_path);
 
 }  // namespace strata::storage

@@ -53,10 +53,14 @@ class LogAdapter final : public rocksdb::Logger {
 
 // RocksDB tries to resume after errors by itself, even after a full disk and even when told to try zero times.
 // A write that "succeeds" after a failed sync is what fail-stop exists to prevent.
+//
+// An error of its own threads is fail-stop at once, also one of reading: a flush opens the table file that it has
+// written, one that is given up is never tried again, and RocksDB takes no more writes. Everything acknowledged is in
+// the log.
 class Listener final : public rocksdb::EventListener {
  public:
-  Listener(strata::Logger log, std::function<void()> before_flush)
-      : log_(std::move(log)), before_flush_(std::move(before_flush)) {}
+  Listener(std::shared_ptr<FailLatch> latch, std::function<void()> before_flush)
+      : latch_(std::move(latch)), before_flush_(std::move(before_flush)) {}
 
   void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
     if (before_flush_) before_flush_();
@@ -66,11 +70,11 @@ class Listener final : public rocksdb::EventListener {
     *auto_recovery = false;
   }
   void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* error) override {
-    log_.Warning("rocksdb: background error: {}", error->ToString());
+    latch_->Fail("flushing or compacting in the background: " + error->ToString());
   }
 
  private:
-  const strata::Logger log_;
+  const std::shared_ptr<FailLatch> latch_;
   const std::function<void()> before_flush_;
 };
 
@@ -118,11 +122,15 @@ rocksdb::CompressionType Compression(int type) {
 }
 
 rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, rocksdb::Env* env,
+                                 std::shared_ptr<FailLatch> latch,
                                  std::function<void()> before_flush) {
   rocksdb::DBOptions db;
   db.env = env;
   db.info_log = std::make_shared<LogAdapter>(options.log);
-  db.listeners = {std::make_shared<Listener>(options.log, std::move(before_flush))};
+  db.listeners = {std::make_shared<Listener>(std::move(latch), std::move(before_flush))};
+  // Otherwise a thread tries again after an error that is marked as retryable, and until 8.7 closing waits for ever if
+  // it overtakes that thread (RocksDB issue 11440).
+  db.max_bgerror_resume_count = 0;
   db.create_if_missing = false;
   db.paranoid_checks = true;
   // Where the log ends is decided by ContiguousReplay: at the first group that is not the next one, so damage that is
@@ -250,16 +258,15 @@ std::set<uint32_t> StrataOf(const std::vector<rocksdb::ColumnFamilyDescriptor>& 
 
 RocksSetup MakeRocksSetup(const StoreOptions& options,
                           std::shared_ptr<rocksdb::FileSystem> file_system,
-                          std::shared_ptr<const FailLatch> latch,
-                          std::function<void()> before_flush) {
+                          std::shared_ptr<FailLatch> latch, std::function<void()> before_flush) {
   if (!HasFastCrc32c()) {
     options.log.Info("RocksDB checks its log by its own CRC-32C, which may be slow: {}",
                      "storage/crc32c.h says when");
   }
   RocksSetup setup;
-  setup.env = std::make_unique<StoreEnv>(std::move(file_system), std::move(latch));
+  setup.env = std::make_unique<StoreEnv>(std::move(file_system), latch);
   setup.block_cache = rocksdb::NewLRUCache(options.block_cache);
-  setup.db = MakeDbOptions(options, setup.env.get(), std::move(before_flush));
+  setup.db = MakeDbOptions(options, setup.env.get(), std::move(latch), std::move(before_flush));
   setup.catalog = MakeCatalogOptions(options, setup.block_cache);
   setup.stratum = MakeStratumOptions(options, setup.block_cache);
   return setup;

@@ -43,11 +43,12 @@ struct RocksSetup {
   rocksdb::ColumnFamilyOptions stratum;
   std::shared_ptr<rocksdb::Cache> block_cache;
 };
-// `file_system` is the latched one. `before_flush` runs before the rows of a memtable go to a table file, on the thread
-// that flushes; what it fails to do has to set the latch.
+// `file_system` is the latched one; an error of RocksDB's own threads sets `latch`, too.
+// `before_flush` runs before the rows of a memtable go to a table file, on the thread that flushes; what it fails to
+// do has to set the latch.
 RocksSetup MakeRocksSetup(const StoreOptions& options,
                           std::shared_ptr<rocksdb::FileSystem> file_system,
-                          std::shared_ptr<const FailLatch> latch,
+                          std::shared_ptr<FailLatch> latch,
                           std::function<void()> before_flush = nullptr);
 
 }  // namespace strata::storage

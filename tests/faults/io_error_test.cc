@@ -5,6 +5,7 @@
 //
 //   STRATA_IO_ERRORS       errors injected at as many distinct calls, default 120
 //   STRATA_IO_ERROR_SEED   of the histories, default 1
+//   STRATA_IO_ERROR_SITE   only this one, as a violation names it ("working: read of .sst, number 9")
 //
 // A call site, as counted here: when (opening, working, closing, recovering), what (the call), on what kind of file,
 // and the how-manyth such call of that phase. The stacks of the calls that failed are counted, too.
@@ -281,8 +282,16 @@ class FaultyHistory {
     const std::vector<ChannelInfo> channels = *broker->ListChannels();
     for (const ChannelInfo& channel : channels) {
       auto reader = broker->OpenReader(channel.name, StartPosition::Earliest());
+      if (!reader.ok()) {
+        // A deletion that met the error may have happened: nothing is shown that a restart might not have.
+        if (!lives_.ledger().IsDeletionOpen(channel.number) ||
+            reader.status().reason() != Reason::STORE_FAILED) {
+          Violation(channel.name + " does not open: " + reader.status().ToString());
+        }
+        continue;
+      }
       MessageId next = channel.first_available;
-      while (reader.ok()) {
+      for (;;) {
         const broker::Reader::Item item = (*reader)->Next();
         const auto* delivery = std::get_if<broker::Delivery>(&item);
         if (delivery == nullptr) {
@@ -365,6 +374,7 @@ std::vector<std::pair<Site, uint64_t>> SitesOf(uint64_t first_seed, uint64_t see
 TEST_CASE("an error at any call stops what it must, shows nothing wrong and loses nothing") {
   const uint64_t wanted = FromEnvironment("STRATA_IO_ERRORS", 120);
   const uint64_t first_seed = FromEnvironment("STRATA_IO_ERROR_SEED", 1);
+  const char* const only = std::getenv("STRATA_IO_ERROR_SITE");
   Watchdog watchdog;
   watchdog.Feed("without a fault");
   std::set<Site> met;
@@ -373,6 +383,7 @@ TEST_CASE("an error at any call stops what it must, shows nothing wrong and lose
   uint64_t violating = 0;
   for (const auto& [site, seed] : SitesOf(first_seed, 4)) {
     if (met.size() >= wanted) break;
+    if (only != nullptr && site.ToString() != only) continue;
     watchdog.Feed(fmt::format("{} (STRATA_IO_ERROR_SEED={})", site.ToString(), seed));
     INFO(site.ToString());
     FaultyHistory history(seed);
@@ -392,7 +403,7 @@ TEST_CASE("an error at any call stops what it must, shows nothing wrong and lose
       "I/O errors: {} at distinct calls, {} stacks, {} stopped a store at work, {} violations\n",
       met.size(), stacks.size(), stopped, violating);
   CHECK(violating == 0);
-  CHECK(met.size() >= std::min<uint64_t>(wanted, 1000));
+  CHECK(met.size() >= (only != nullptr ? 1 : std::min<uint64_t>(wanted, 1000)));
 }
 
 }  // namespace strata::testing

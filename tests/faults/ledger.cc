@@ -68,6 +68,12 @@ void Ledger::DeletionAsked(ChannelNumber number) {
   channels_[number].deletion_asked = true;
 }
 
+bool Ledger::IsDeletionOpen(ChannelNumber number) const {
+  MutexLock lock(mu_);
+  const auto at = channels_.find(number);
+  return at != channels_.end() && at->second.deletion_asked;
+}
+
 void Ledger::Deleted(ChannelNumber number) {
   MutexLock lock(mu_);
   channels_[number].deleted_at = Now();

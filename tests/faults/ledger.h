@@ -60,6 +60,8 @@ class Ledger {
   // Of the plan's newest channel; 0 while it is deleted.
   ChannelNumber Current(size_t plan) const;
   void DeletionAsked(ChannelNumber number);
+  // Asked, and no answer has said that it did not happen.
+  bool IsDeletionOpen(ChannelNumber number) const;
   void Deleted(ChannelNumber number);
   void TruncationAsked(ChannelNumber number, MessageId through);
   void Truncated(ChannelNumber number, MessageId through);

@@ -50,8 +50,7 @@ const Good& GoodManifest() {
   return good;
 }
 
-rocksdb::Status ListFamilies(const StoreOptions& options,
-                             const std::shared_ptr<const FailLatch>& latch,
+rocksdb::Status ListFamilies(const StoreOptions& options, const std::shared_ptr<FailLatch>& latch,
                              std::vector<std::string>* families) {
   const RocksSetup setup = MakeRocksSetup(options, options.file_system, latch);
   return rocksdb::DB::ListColumnFamilies(setup.db, kDatabase, families);
@@ -68,7 +67,7 @@ void Check(const std::string& contents) {
   FUZZ_CHECK(fs->Put(std::string(kDatabase) + "/CURRENT", name + "\n"));
   FUZZ_CHECK(fs->Put(path, contents));
   const StoreOptions options = OptionsOn(fs);
-  const auto latch = std::make_shared<const FailLatch>(Logger());
+  const auto latch = std::make_shared<FailLatch>(Logger());
   std::vector<std::string> before;
   if (!ListFamilies(options, latch, &before).IsCorruption()) return;
 

@@ -189,6 +189,26 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a flush that cannot read what it wrote is fail-stop at once", "[fail-stop]") {
+  for (const bool retryable : {false, true}) {
+    CAPTURE(retryable);
+    const auto fs = NewFaultFs();
+    const StoreOptions options = TinyOptions(fs);
+    auto store = MustOpen(options);
+    Fault fault;
+    fault.ops = Op::kOpen;
+    fault.name = ".sst";
+    fault.status = retryable ? Retryable() : rocksdb::IOStatus::IOError("");
+    fs->FailNext(fault);
+    std::mt19937_64 random(1);
+    const Run run = WriteUntilFailed(*store, random, 2000);
+    REQUIRE(fs->InjectedErrors() == 1);
+    CHECK_THAT(store->failure().message(), Catch::Contains("in the background"));
+    const std::string wrong = Check(fs, options, std::move(store), run, /*power_cut=*/true, 1);
+    CHECK(wrong.empty());
+  }
+}
+
 TEST_CASE("a full disk is fail-stop, and with space the store opens again", "[fail-stop]") {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     std::mt19937_64 random(seed);
