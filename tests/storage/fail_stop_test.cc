@@ -189,6 +189,54 @@ TEST_CASE(
   }
 }
 
+// SyncWAL() is on the first of two logs when an append to the second one fails: RocksDB, if it heard of that, would
+// abort the process as it comes to the second one.
+TEST_CASE("a sync of two logs outlives an append that fails meanwhile", "[fail-stop]") {
+  const auto fs = NewFaultFs();
+  const StoreOptions options = TinyOptions(fs);
+  auto store = MustOpen(options);
+  Scribe scribe(*store);
+  REQUIRE(scribe.Create(*store, 1, "logs").ok());
+
+  enum class Step { kWaitForFlush, kFlushIsHeld, kSecondLog, kSyncing, kFailed };
+  std::atomic<Step> step = Step::kWaitForFlush;
+  std::atomic<int> logs = 0;
+  Status appended;
+  fs->SetEventCallback([&](const testing::Event& event) {
+    if (event.done) return;
+    const bool is_log = event.path.ends_with(".log");
+    if (event.op == Op::kCreate && event.path.ends_with(".sst") && step < Step::kFailed) {
+      // The one thread that flushes would sync the older log, and leave one for SyncWAL().
+      auto expected = Step::kWaitForFlush;
+      step.compare_exchange_strong(expected, Step::kFlushIsHeld);
+      while (step < Step::kFailed) std::this_thread::yield();
+    } else if (event.op == Op::kCreate && is_log) {
+      ++logs;
+      auto expected = Step::kFlushIsHeld;
+      step.compare_exchange_strong(expected, Step::kSecondLog);
+    } else if (event.op == Op::kSync && is_log && step == Step::kSecondLog) {
+      step = Step::kSyncing;
+      fs->FailNext({.ops = Op::kAppend, .name = ".log"});
+      appended = scribe.Append(*store, 1);
+      step = Step::kFailed;
+    }
+  });
+  for (int i = 0; i < 200 && logs == 0; ++i) REQUIRE(scribe.Append(*store, 1, 1, 900).ok());
+  REQUIRE(Eventually([&] { return step >= Step::kFlushIsHeld; }));
+  for (int i = 0; i < 200 && step == Step::kFlushIsHeld; ++i) {
+    REQUIRE(scribe.Append(*store, 1, 1, 900).ok());
+  }
+  const bool ready = step == Step::kSecondLog;
+  const Status synced = store->Sync();
+  step = Step::kFailed;  // lets the flush go, whatever happened
+  fs->SetEventCallback(nullptr);
+  REQUIRE(ready);
+  CHECK(appended.reason() == Reason::STORE_FAILED);
+  CHECK(appended.fate() == DataFate::kMayHaveBeenAppended);
+  CHECK(synced.reason() == Reason::STORE_FAILED);
+  CHECK(fs->InjectedErrors() == 1);
+}
+
 TEST_CASE("a flush that cannot read what it wrote is fail-stop at once", "[fail-stop]") {
   for (const bool retryable : {false, true}) {
     CAPTURE(retryable);
