@@ -20,6 +20,7 @@ pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(isal REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(yaml_cpp REQUIRED IMPORTED_TARGET yaml-cpp)
+pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd)
 
 find_package(Protobuf REQUIRED)
 find_package(gRPC REQUIRED CONFIG)

@@ -17,6 +17,7 @@
 #include "server/listen.h"
 #include "server/logging.h"
 #include "server/server.h"
+#include "server/service_manager.h"
 
 namespace strata::server {
 namespace {
@@ -110,7 +111,7 @@ void Announce(const Server& server) {
 
 // Serves until told to end.
 ExitCode Serve(const DaemonOptions& options, Server* server, std::shared_ptr<broker::Broker> broker,
-               const Logger& log) {
+               ServiceManager* manager, const Logger& log) {
   if (const Status status = server->Start(broker); !status.ok()) {
     log.Error("{}", status.message());
     Complain(status);
@@ -118,10 +119,19 @@ ExitCode Serve(const DaemonOptions& options, Server* server, std::shared_ptr<bro
   }
   std::string ended_by;
   {
-    Signals signals([&] { Reload(options, log); }, [&] { server->HurryUp(); });
+    const auto reload = [&] {
+      manager->Reloading();
+      Reload(options, log);
+      manager->Reloaded();
+    };
+    Signals signals(reload, [&] { server->HurryUp(); });
     Announce(*server);
+    // Whoever can list the channels has found the broker's locks free.
+    manager->Ready(fmt::format("serving on {}", fmt::join(server->addresses(), ", ")),
+                   [broker] { (void)broker->ListChannels(); });
     ended_by = signals.WaitForEnd();
     log.Info("{}: draining", ended_by);
+    manager->Stopping("draining after " + ended_by);
     if (!server->Drain(kDrainTime)) {
       log.Warning("some calls did not end in time and are cut off");
     }
@@ -168,6 +178,8 @@ ExitCode RunDaemon(const DaemonOptions& options) {
   config->store.accept_loss = options.accept_loss;
   config->store.quarantine = options.quarantine;
 
+  ServiceManager manager;
+  manager.Opening(config->store.path);
   Server server(*config, log);
   if (const Status status = server.StartHttp(); !status.ok()) {
     log.Error("{}", status.message());
@@ -180,7 +192,7 @@ ExitCode RunDaemon(const DaemonOptions& options) {
     Complain(broker.status().WithContext("cannot open the store"));
     return kExitStore;
   }
-  ExitCode code = Serve(options, &server, *broker, log);
+  ExitCode code = Serve(options, &server, *broker, &manager, log);
   (*broker)->Close();
   if (const Status failure = (*broker)->failure(); !failure.ok()) {
     log.Error("ended after a fail-stop: {}", failure.message());
