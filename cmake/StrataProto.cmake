@@ -42,7 +42,7 @@ function(strata_proto_library NAME)
   endforeach()
 
   add_library(${NAME} STATIC ${generated})
-  target_include_directories(${NAME} SYSTEM PUBLIC "${out}")
+  target_include_directories(${NAME} SYSTEM PUBLIC "$<BUILD_INTERFACE:${out}>")
   target_link_libraries(${NAME} PUBLIC
     $<IF:$<BOOL:${ARG_LITE}>,protobuf::libprotobuf-lite,protobuf::libprotobuf>
     $<$<BOOL:${ARG_GRPC}>:gRPC::grpc++>)
