@@ -2,8 +2,10 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -13,6 +15,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include "broker/config_milvus.h"
 #include "broker/config_table.h"
 #include "broker/config_values.h"
 
@@ -21,6 +24,9 @@ namespace {
 
 // So that a whole milvus.yaml given by mistake does not scroll its own reason away.
 constexpr size_t kMaxMistakes = 20;
+
+// Two underscores: Kubernetes gives every pod STRATA_SERVER_PORT=tcp://... where there is a service strata-server.
+constexpr char kVariables[] = "STRATA__";
 
 const ConfigKey* FindKey(const std::string& name) {
   for (const ConfigKey& key : ConfigKeys()) {
@@ -44,6 +50,7 @@ class Loader {
   }
 
   void LoadFile(const std::string& path);
+  void LoadEnvironment(const std::vector<std::string>& environment);
   void Override(const std::string& text);
   void CheckTogether();
   Result<Config> Finish();
@@ -53,6 +60,11 @@ class Loader {
   void UnknownKey(const std::string& name, const std::string& where);
   void LoadSection(const std::string& section, const YAML::Node& node);
   void LoadValue(const std::string& name, const YAML::Node& node, const std::string& where);
+  // At the top: a section, or a key with its whole name.
+  void LoadTop(const std::string& name, const YAML::Node& node, const std::string& where);
+  // Nothing of it is taken: each line is told what says the same here.
+  void RefuseNatsmq(const std::string& key, const YAML::Node& node, const std::string& where);
+  void RefuseMilvusSections();
   // False, and a mistake, if the file has the name already.
   bool First(const std::string& name, const std::string& where);
   void Mistake(const std::string& where, const std::string& text);
@@ -64,6 +76,7 @@ class Loader {
   std::string file_;
   std::map<std::string, std::string> in_file_;  // name -> where
   std::map<std::string, std::string> set_;      // keys that are not at their default -> where
+  std::vector<std::pair<std::string, std::string>> milvus_;  // sections of a milvus.yaml -> where
   std::vector<std::string> mistakes_;
 };
 
@@ -139,6 +152,44 @@ void Loader::LoadSection(const std::string& section, const YAML::Node& node) {
   }
 }
 
+void Loader::RefuseNatsmq(const std::string& key, const YAML::Node& node,
+                          const std::string& where) {
+  // Three levels are what it has; an alias of YAML may lead back to itself.
+  if (node.IsMap() && std::count(key.begin(), key.end(), '.') < 2) {
+    for (const auto& entry : node) {
+      const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "?";
+      RefuseNatsmq(key.empty() ? name : key + "." + name, entry.second, Where(entry.first.Mark()));
+    }
+    return;
+  }
+  const std::string value = node.IsScalar() ? node.Scalar() : "";
+  Mistake(where, fmt::format("natsmq{}{}: is a setting of NATS; {}", key.empty() ? "" : ".", key,
+                             InsteadOfNatsmq(key, value)));
+}
+
+void Loader::RefuseMilvusSections() {
+  if (milvus_.empty()) return;
+  std::vector<std::string> names;
+  for (const auto& [name, where] : milvus_) names.push_back(name);
+  Mistake(milvus_.front().second,
+          fmt::format("{}: {} of Milvus, which Strata has no use for; of a milvus.yaml keep the "
+                      "rocksmq section alone",
+                      fmt::join(names, ", "), names.size() == 1 ? "is a section" : "are sections"));
+}
+
+void Loader::LoadTop(const std::string& name, const YAML::Node& node, const std::string& where) {
+  if (name == "natsmq") return RefuseNatsmq("", node, where);
+  if (IsMilvusSection(name)) return void(milvus_.emplace_back(name, where));
+  if (!IsSection(name)) {
+    // "server.port: 1" at the top means what it says.
+    return FindKey(name) != nullptr ? LoadValue(name, node, where) : UnknownKey(name, where);
+  }
+  if (!node.IsMap() && !node.IsNull()) {
+    return Mistake(where, name + ": is a section; its keys go below it, indented");
+  }
+  if (First(name, where)) LoadSection(name, node);
+}
+
 void Loader::LoadFile(const std::string& path) {
   file_ = path;
   std::ifstream in(path);
@@ -153,19 +204,40 @@ void Loader::LoadFile(const std::string& path) {
     if (root.IsNull()) return;
     if (!root.IsMap()) return Mistake(Where(root.Mark()), "not a YAML mapping of sections");
     for (const auto& entry : root) {
-      const std::string where = Where(entry.first.Mark());
-      const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "?";
-      if (!IsSection(name)) {
-        // "server.port: 1" at the top means what it says.
-        FindKey(name) != nullptr ? LoadValue(name, entry.second, where) : UnknownKey(name, where);
-      } else if (!entry.second.IsMap() && !entry.second.IsNull()) {
-        Mistake(where, name + ": is a section; its keys go below it, indented");
-      } else if (First(name, where)) {
-        LoadSection(name, entry.second);
-      }
+      LoadTop(entry.first.IsScalar() ? entry.first.Scalar() : "?", entry.second,
+              Where(entry.first.Mark()));
     }
+    RefuseMilvusSections();
   } catch (const YAML::Exception& e) {
-    Mistake(Where(e.mark), "not valid YAML: " + e.msg);
+    std::istringstream lines(text);
+    std::string line;
+    for (int i = 0; i <= e.mark.line && std::getline(lines, line); ++i) continue;
+    const bool tab = line.find('\t') < line.find_first_not_of(" \t");
+    Mistake(Where(e.mark),
+            "not valid YAML: " + e.msg + (tab ? "; indent with blanks, YAML takes no tabs" : ""));
+  }
+}
+
+void Loader::LoadEnvironment(const std::vector<std::string>& environment) {
+  for (const std::string& text : environment) {
+    const size_t equals = text.find('=');
+    const std::string variable = text.substr(0, equals);
+    if (equals == std::string::npos || !variable.starts_with(kVariables)) continue;
+    std::vector<std::string> known;
+    const ConfigKey* found = nullptr;
+    for (const ConfigKey& key : ConfigKeys()) {
+      known.push_back(EnvironmentName(key.name));
+      if (known.back() == variable) found = &key;
+    }
+    if (found != nullptr) {
+      Assign(*found, text.substr(equals + 1), "environment " + variable);
+      continue;
+    }
+    const std::string near = NearestName(variable, known);
+    Mistake("environment " + variable,
+            near.empty() ? "no setting has this variable; docs/configuration.md says how they are "
+                           "called"
+                         : "no setting has this variable; did you mean " + near + "?");
   }
 }
 
@@ -232,9 +304,29 @@ std::string Wrap(const std::string& text, const std::string& prefix) {
 
 }  // namespace
 
-Result<Config> LoadConfig(const std::string& path, const std::vector<std::string>& overrides) {
+std::string EnvironmentName(const std::string& name) {
+  std::string variable = kVariables;
+  for (const char c : name) {
+    if (c == '.') {
+      variable += "__";
+    } else {
+      variable += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    }
+  }
+  return variable;
+}
+
+std::vector<std::string> ProcessEnvironment() {
+  std::vector<std::string> all;
+  for (char** each = environ; each != nullptr && *each != nullptr; ++each) all.emplace_back(*each);
+  return all;
+}
+
+Result<Config> LoadConfig(const std::string& path, const std::vector<std::string>& overrides,
+                          const std::vector<std::string>& environment) {
   Loader loader;
   if (!path.empty()) loader.LoadFile(path);
+  loader.LoadEnvironment(environment);
   for (const std::string& text : overrides) loader.Override(text);
   loader.CheckTogether();
   return loader.Finish();
@@ -245,7 +337,8 @@ std::string DefaultConfigFile() {
       "# The settings of stratad and of embedded brokers. Every key is here with its default; a "
       "key "
       "that\n# is left out has it, too. Anything unknown is refused.\n#\n#   stratad --config FILE "
-      "[--set section.key=value]... [--check-config]\n";
+      "[--set section.key=value]... [--check-config]\n#\n# STRATA__SECTION__KEY in stratad's "
+      "environment counts over the file, --set over both.\n";
   for (const ConfigSection& section : ConfigSections()) {
     out += "\n" + Wrap(section.doc, "#") + section.name + ":\n";
     bool first = true;

@@ -57,11 +57,21 @@ struct Config {
   MonitorSettings monitor;
 };
 
-// The settings of the YAML file at `path`, or the defaults if `path` is empty, with `overrides`
-// ("key=value", the last one of a key counts) on top. INVALID_CONFIG names every mistake, one in
-// each line: where (file:line or the override), the key, the reason, and for an unknown key the
-// nearest known one.
-Result<Config> LoadConfig(const std::string& path, const std::vector<std::string>& overrides);
+// The settings of the YAML file at `path`, or the defaults if `path` is empty; over it those of `environment`
+// ("STRATA__SERVER__PORT=7480"; others than STRATA__* are passed over), and over both `overrides`
+// ("key=value", the last one of a key counts). INVALID_CONFIG names every mistake, one in each line: where (file:line,
+// the variable or the override), the key, the reason, and for an unknown key the nearest known one.
+//
+// A library has no business with its host's environment, so it counts only if it is given: stratad passes
+// ProcessEnvironment().
+Result<Config> LoadConfig(const std::string& path, const std::vector<std::string>& overrides,
+                          const std::vector<std::string>& environment = {});
+
+// "NAME=value" of each variable of this process.
+std::vector<std::string> ProcessEnvironment();
+
+// The variable of a key: "server.unixSocket" is STRATA__SERVER__UNIXSOCKET.
+std::string EnvironmentName(const std::string& name);
 
 // What conf/strata.yaml has to contain: every key with its documentation and default. A test keeps
 // the file equal to it.

@@ -124,7 +124,7 @@ Result<double> ParseRatio(std::string_view text, double min, double max) {
   double value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size()) {
-    return Wrong(fmt::format("'{}' is not a number", text));
+    return Wrong(fmt::format("'{}' is not a number as in 0.06", text));
   }
   if (!(value >= min && value <= max)) {
     return Wrong(fmt::format("{} is out of range, it takes {} to {}", value, min, max));

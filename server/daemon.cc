@@ -85,13 +85,17 @@ class Signals {
   std::thread thread_;  // last: it uses all of the above
 };
 
+Result<broker::Config> Load(const DaemonOptions& options) {
+  return broker::LoadConfig(options.config, options.set, broker::ProcessEnvironment());
+}
+
 void Complain(const Status& status) {
   fmt::print(stderr, "stratad: {}\n", status.message());
   std::fflush(stderr);
 }
 
 void Reload(const DaemonOptions& options, const Logger& log) {
-  const auto config = broker::LoadConfig(options.config, options.set);
+  const auto config = Load(options);
   if (!config.ok()) {
     log.Warning("SIGHUP: nothing changed, the configuration is wrong: {}",
                 config.status().message());
@@ -150,7 +154,7 @@ void BlockSignals() {
 }
 
 ExitCode CheckConfig(const DaemonOptions& options) {
-  const auto config = broker::LoadConfig(options.config, options.set);
+  const auto config = Load(options);
   if (!config.ok()) {
     Complain(config.status());
     return kExitUsage;
@@ -160,7 +164,7 @@ ExitCode CheckConfig(const DaemonOptions& options) {
 }
 
 ExitCode RunDaemon(const DaemonOptions& options) {
-  auto config = broker::LoadConfig(options.config, options.set);
+  auto config = Load(options);
   if (!config.ok()) {
     Complain(config.status());
     return kExitUsage;

@@ -224,8 +224,8 @@ TEST_CASE("an unknown key is refused with its line and the nearest name") {
   // Right name, wrong section.
   CHECK(Mistakes("limits:\n  unixSocket: /s\n") ==
         "strata.yaml:2: limits.unixSocket: unknown key; did you mean server.unixSocket?");
-  CHECK(Mistakes("etcd:\n  endpoints: [a]\n") ==
-        "strata.yaml:1: etcd: unknown section or key; conf/strata.yaml has them all");
+  CHECK(Mistakes("flux:\n  capacitor: [a]\n") ==
+        "strata.yaml:1: flux: unknown section or key; conf/strata.yaml has them all");
 }
 
 TEST_CASE("every mistake is told at once, each with its place and reason") {
@@ -309,6 +309,20 @@ TEST_CASE("overrides beat the file, and the last one of a key counts") {
   CHECK(config->store.compression_types == std::vector<int>{0, 7});
   // A value may contain the sign.
   CHECK(Load("", {"rocksmq.path=/a=b"})->store.path == "/a=b");
+}
+
+TEST_CASE("the environment counts over the file and under overrides, if it is given") {
+  TempDir dir;
+  const std::string path = WriteFile(dir / "strata.yaml", "server:\n  port: 7001\n");
+  const std::vector<std::string> environment = {
+      "STRATA__SERVER__PORT=7002", "HOME=/root", "STRATA_SERVER=127.0.0.1:1",
+      "STRATA_SERVER_PORT=tcp://10.0.0.1:7470", "STRATA__ROCKSMQ__RETENTIONTIMEINMINUTES=7"};
+  CHECK(LoadConfig(path, {})->server.port == 7001);
+  const auto config = LoadConfig(path, {}, environment);
+  REQUIRE(config.ok());
+  CHECK(config->server.port == 7002);
+  CHECK(config->broker.retention.retention_time == 7 * kMinuteMicros);
+  CHECK(LoadConfig(path, {"server.port=7003"}, environment)->server.port == 7003);
 }
 
 TEST_CASE("sizes and times are understood with their units") {

@@ -44,6 +44,16 @@ TEST_CASE("Version and help say what they are asked and end well") {
   }
 }
 
+TEST_CASE("stratad takes settings from its environment") {
+  const auto check = [](const std::string& variable) {
+    return Run({.argv = {ProgramPath("stratad"), "--check-config"}, .environment = {variable}});
+  };
+  CHECK(check("STRATA__SERVER__PORT=7480").exit_code == 0);
+  const Outcome wrong = check("STRATA__SERVER__PORT=0");
+  CHECK(wrong.exit_code == 1);
+  CHECK_THAT(wrong.err, Catch::Contains("environment STRATA__SERVER__PORT: server.port: '0'"));
+}
+
 TEST_CASE("a wrong command line or configuration ends with 1 and says what is wrong") {
   CHECK(Stratad({"--no-such-option"}).exit_code == 1);
   CHECK(Stratad({"stray"}).exit_code == 1);

@@ -132,7 +132,11 @@ has a default; [conf/strata.yaml](../conf/strata.yaml) has all of them with thei
 changed. The names are those of Milvus where Milvus has one: the `rocksmq` section of a `milvus.yaml` works
 as it is.
 
-- `--set section.key=value` overrides the file; the last one of a key counts.
+- `STRATA__SECTION__KEY` in `stratad`'s environment counts over the file: `STRATA__SERVER__UNIXSOCKET` is
+  `server.unixSocket`. `--set section.key=value` counts over both; the last one of a key counts. Embedded clients
+  take neither.
+- Of a `milvus.yaml` only `rocksmq` means something here; each line of a `natsmq` section is told what to write
+  instead.
 - `--check-config` only checks. Unknown keys and wrong values are refused, all of them at once, each with
   its line, the reason and the nearest known name.
 - Sizes are bytes, or have a unit: KiB, MiB, GiB, TiB (1024), kB, MB, GB, TB (1000). Times have a unit: us, ms, s,
