@@ -22,8 +22,8 @@ install(TARGETS strata COMPONENT client RUNTIME DESTINATION ${CMAKE_INSTALL_BIND
 install(FILES conf/strata.yaml COMPONENT server DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/strata)
 
 # The unit says where stratad is.
-configure_file(deploy/systemd/strata.service.in "${PROJECT_BINARY_DIR}/strata.service" @ONLY)
-install(FILES "${PROJECT_BINARY_DIR}/strata.service" COMPONENT server DESTINATION lib/systemd/system)
+configure_file(deploy/systemd/stratad.service.in "${PROJECT_BINARY_DIR}/stratad.service" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/stratad.service" COMPONENT server DESTINATION lib/systemd/system)
 
 # A target strata_NAME becomes strata::NAME.
 function(strata_export SET)
