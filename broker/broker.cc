@@ -59,6 +59,7 @@ Broker::Broker(BrokerOptions options, std::unique_ptr<storage::LogStore> store,
       shared_(std::make_shared<SharedState>(store_.get(), options_.tail_cache, options_.clock)),
       next_channel_(recovered.next_channel),
       budget_(options_.disk_budget, options_.disk_reserve, options_.clock),
+      retention_(options_.retention),
       // Not at once: who was open when the broker ended gets the time to come back.
       next_producer_check_(options_.clock->Monotonic() + BetweenProducerChecks()) {
   std::unordered_map<ChannelNumber, Channel*> by_number;

@@ -166,12 +166,15 @@ class Broker {
   // Rewrites every stratum that is not yet as small as it can be, in the background.
   CompactionInfo StartCompaction();
   CompactionInfo DescribeCompaction() const;
+  // What channels without rules of their own follow from now on. A sweep goes by it at once.
+  void SetRetention(const retention::Rules& rules);
 
   // --- State ---
   BrokerStats Stats() const;
   // Of Stats(), without its cost: to be asked often.
   retention::SpaceState space_state() const { return budget_.state(); }
   Status failure() const;  // OK, or why the store stopped writing (fail-stop)
+  // As given at the start; of retention see SetRetention().
   const BrokerOptions& options() const { return options_; }
   const std::string& store_id() const { return store_id_; }
   TimeMicros started_at() const { return started_at_; }
@@ -262,6 +265,8 @@ class Broker {
   std::unique_ptr<Committer> committer_;
 
   retention::DiskBudget budget_;
+  mutable Mutex retention_mu_;
+  retention::Rules retention_ STRATA_GUARDED_BY(retention_mu_);
   Mutex measure_mu_;  // held while the disk is measured for an append
   std::unique_ptr<retention::SweptLog> swept_;
   std::unique_ptr<retention::Sweeper> sweeper_;

@@ -93,6 +93,7 @@ void Loader::Mistake(const std::string& where, const std::string& text) {
 void Loader::Assign(const ConfigKey& key, const std::string& text, const std::string& where) {
   // The system takes a path or an address up to the first zero byte: it would be another one.
   if (text.find('\0') != std::string::npos) return Mistake(where, key.name + ": has a zero byte");
+  config_.texts[key.name] = text;
   const Status status = key.set(text, &config_);
   if (!status.ok()) Mistake(where, key.name + ": " + status.message());
   set_[key.name] = where;
@@ -332,6 +333,15 @@ Result<Config> LoadConfig(const std::string& path, const std::vector<std::string
   return loader.Finish();
 }
 
+ConfigChanges Compare(const Config& before, const Config& after) {
+  ConfigChanges changes;
+  for (const ConfigKey& key : ConfigKeys()) {
+    if (before.texts.at(key.name) == after.texts.at(key.name)) continue;
+    (key.reloads ? changes.reloaded : changes.later).push_back(key.name);
+  }
+  return changes;
+}
+
 std::string DefaultConfigFile() {
   std::string out =
       "# The settings of stratad and of embedded brokers. Every key is here with its default; a "
@@ -346,7 +356,9 @@ std::string DefaultConfigFile() {
       if (!key.name.starts_with(section.name + ".")) continue;
       if (!first) out += "\n";
       first = false;
-      out += Wrap(key.doc, "  #") + Wrap("Takes " + key.values + ".", "  #");
+      out +=
+          Wrap(key.doc, "  #") +
+          Wrap("Takes " + key.values + "." + (key.reloads ? " SIGHUP takes it over." : ""), "  #");
       out += "  " + key.name.substr(section.name.size() + 1) + ": " + key.default_text + "\n";
     }
   }

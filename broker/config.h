@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,7 @@ struct MonitorSettings {
 };
 
 struct Config {
+  std::map<std::string, std::string> texts;  // of each key, as it was written
   storage::StoreOptions store;
   BrokerOptions broker;
   ServerSettings server;
@@ -66,6 +68,14 @@ struct Config {
 // ProcessEnvironment().
 Result<Config> LoadConfig(const std::string& path, const std::vector<std::string>& overrides,
                           const std::vector<std::string>& environment = {});
+
+// The keys whose values were written otherwise in `after` than in `before`: those that a running daemon takes over, and
+// those that count from its next start.
+struct ConfigChanges {
+  std::vector<std::string> reloaded;
+  std::vector<std::string> later;
+};
+ConfigChanges Compare(const Config& before, const Config& after);
 
 // "NAME=value" of each variable of this process.
 std::vector<std::string> ProcessEnvironment();

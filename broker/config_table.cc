@@ -5,7 +5,9 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 #include "broker/config_values.h"
@@ -195,9 +197,22 @@ Kind FileStore() {
 }
 
 ConfigKey Row(std::string name, std::string default_text, Kind kind, std::string doc) {
-  return {std::move(name), std::move(default_text), std::move(kind.values), std::move(doc),
-          std::move(kind.set)};
+  return {std::move(name),   std::move(default_text), std::move(kind.values), std::move(doc),
+          /*reloads=*/false, std::move(kind.set)};
 }
+
+// What a running stratad takes over (server/daemon.cc, Reload).
+constexpr std::string_view kReloaded[] = {
+    "rocksmq.retentionTimeInMinutes",
+    "rocksmq.retentionSizeInMB",
+    "retention.policy",
+    "retention.maxMsgs",
+    "retention.truncateGrace",
+    "retention.subscriptionExpiry",
+    "limits.maxStreams",
+    "monitor.trace",
+    "monitor.debug",
+};
 
 void AddRocksmq(std::vector<ConfigKey>* keys) {
   keys->push_back(Row("rocksmq.path", "/var/lib/strata",
@@ -492,6 +507,10 @@ const std::vector<ConfigKey>& ConfigKeys() {
     AddStorage(&all);
     AddServer(&all);
     AddMonitor(&all);
+    for (ConfigKey& key : all) {
+      key.reloads =
+          std::find(std::begin(kReloaded), std::end(kReloaded), key.name) != std::end(kReloaded);
+    }
     return all;
   }();
   return keys;

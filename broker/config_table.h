@@ -17,6 +17,7 @@ struct ConfigKey {
   std::string default_text;  // as one would write it in the file; parsed like any other value
   std::string values;        // what it takes, for people
   std::string doc;           // what it does and when to change it; one paragraph
+  bool reloads;              // a running stratad takes it over at SIGHUP
   // Checks `text` and puts it into the config, or returns the reason why not.
   std::function<Status(const std::string& text, Config* config)> set;
 };

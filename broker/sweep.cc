@@ -112,7 +112,16 @@ void Broker::StartSweeping() {
 }
 
 retention::Rules Broker::RulesOf(const Channel& channel) const {
-  return retention::Effective(options_.retention, channel.retention());
+  MutexLock lock(retention_mu_);
+  return retention::Effective(retention_, channel.retention());
+}
+
+void Broker::SetRetention(const retention::Rules& rules) {
+  {
+    MutexLock lock(retention_mu_);
+    retention_ = rules;
+  }
+  sweeper_->Kick();
 }
 
 retention::ChannelView Broker::ViewOf(const Channel& channel) const {

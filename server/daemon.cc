@@ -94,17 +94,26 @@ void Complain(const Status& status) {
   std::fflush(stderr);
 }
 
-void Reload(const DaemonOptions& options, const Logger& log) {
-  const auto config = Load(options);
-  if (!config.ok()) {
+// Takes over from the configuration what a running daemon can, and says what it took and what has to wait.
+void Reload(const DaemonOptions& options, broker::Config* running, broker::Broker* broker,
+            Server* server, const Logger& log) {
+  Result<broker::Config> loaded = Load(options);
+  if (!loaded.ok()) {
     log.Warning("SIGHUP: nothing changed, the configuration is wrong: {}",
-                config.status().message());
+                loaded.status().message());
     return;
   }
-  log.SetMinimum(LevelOf(config->monitor));
-  log.Info(
-      "SIGHUP: took over monitor.trace and monitor.debug; other settings count from the next "
-      "start");
+  const broker::ConfigChanges changes = broker::Compare(*running, *loaded);
+  log.SetMinimum(LevelOf(loaded->monitor));
+  broker->SetRetention(loaded->broker.retention);
+  server->SetStreamLimit(loaded->server.max_streams);
+  *running = *std::move(loaded);
+  if (changes.reloaded.empty() && changes.later.empty()) log.Info("SIGHUP: nothing is different");
+  if (!changes.reloaded.empty())
+    log.Info("SIGHUP: took over {}", fmt::join(changes.reloaded, ", "));
+  if (!changes.later.empty()) {
+    log.Warning("SIGHUP: from the next start on count {}", fmt::join(changes.later, ", "));
+  }
 }
 
 void Announce(const Server& server) {
@@ -114,8 +123,8 @@ void Announce(const Server& server) {
 }
 
 // Serves until told to end.
-ExitCode Serve(const DaemonOptions& options, Server* server, std::shared_ptr<broker::Broker> broker,
-               ServiceManager* manager, const Logger& log) {
+ExitCode Serve(const DaemonOptions& options, broker::Config config, Server* server,
+               std::shared_ptr<broker::Broker> broker, ServiceManager* manager, const Logger& log) {
   if (const Status status = server->Start(broker); !status.ok()) {
     log.Error("{}", status.message());
     Complain(status);
@@ -125,7 +134,7 @@ ExitCode Serve(const DaemonOptions& options, Server* server, std::shared_ptr<bro
   {
     const auto reload = [&] {
       manager->Reloading();
-      Reload(options, log);
+      Reload(options, &config, broker.get(), server, log);
       manager->Reloaded();
     };
     Signals signals(reload, [&] { server->HurryUp(); });
@@ -196,7 +205,7 @@ ExitCode RunDaemon(const DaemonOptions& options) {
     Complain(broker.status().WithContext("cannot open the store"));
     return kExitStore;
   }
-  ExitCode code = Serve(options, &server, *broker, &manager, log);
+  ExitCode code = Serve(options, *std::move(config), &server, *broker, &manager, log);
   (*broker)->Close();
   if (const Status failure = (*broker)->failure(); !failure.ok()) {
     log.Error("ended after a fail-stop: {}", failure.message());

@@ -27,7 +27,7 @@ enum ExitCode : int {
 void BlockSignals();
 
 // Serves until SIGTERM or SIGINT. Those drain, for at most 10 seconds, or shorter if a second one
-// comes; SIGHUP reads the configuration again and takes over the log level. REQUIRES:
+// comes; SIGHUP reads the configuration again and takes over what may change in it. REQUIRES:
 // BlockSignals().
 ExitCode RunDaemon(const DaemonOptions& options);
 

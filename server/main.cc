@@ -42,8 +42,9 @@ int main(int argc, char** argv) {
       "kept aside");
   app.set_version_flag("--version", "stratad " STRATA_VERSION);
   app.footer(
-      "Signals: SIGTERM and SIGINT drain and end, a second one hastens; SIGHUP takes over the log "
-      "level.\nExit codes: 0 ended when asked; 1 wrong command line or configuration; 2 the store "
+      "Signals: SIGTERM and SIGINT drain and end, a second one hastens; SIGHUP takes over "
+      "retention, limits.maxStreams and the log level.\nExit codes: 0 ended when asked; 1 wrong "
+      "command line or configuration; 2 the store "
       "could not be opened;\n3 an address is in use or a file cannot be written; 4 the store "
       "failed "
       "while serving.");

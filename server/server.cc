@@ -178,6 +178,8 @@ bool Server::Drain(std::chrono::milliseconds timeout) {
   return context.consumers.WaitUntilEmpty(deadline) && drained;
 }
 
+void Server::SetStreamLimit(uint64_t most) { grpc_->context->streams.SetMost(most); }
+
 void Server::HurryUp() {
   if (!grpc_) return;
   grpc_->context->producers.StopWaiting();

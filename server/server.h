@@ -53,6 +53,8 @@ class Server {
   bool Drain(std::chrono::milliseconds timeout);
   // Makes Drain() return at once. Any thread, but only while Drain() runs.
   void HurryUp();
+  // limits.maxStreams from now on. Any thread, between Start() and Stop().
+  void SetStreamLimit(uint64_t most);
   // Drains without waiting, cancels what is left and lets go of the broker. Idempotent.
   void Stop();
 

@@ -12,6 +12,11 @@ StreamLimit::Place& StreamLimit::Place::operator=(Place&& other) noexcept {
   return *this;
 }
 
+void StreamLimit::SetMost(uint64_t most) {
+  MutexLock lock(mu_);
+  most_ = most;
+}
+
 Status StreamLimit::Enter(const std::string& connection, Place* place) {
   MutexLock lock(mu_);
   const auto found = of_connection_.find(connection);

@@ -30,8 +30,10 @@ class StreamLimit {
   };
 
   StreamLimit(uint64_t most, uint64_t most_per_connection)
-      : most_(most), most_per_connection_(most_per_connection) {}
+      : most_per_connection_(most_per_connection), most_(most) {}
 
+  // In all, from now on; what is open above it stays.
+  void SetMost(uint64_t most);
   // Takes a place for a call of `connection`, a name that no other open connection has. BACK_PRESSURE
   // names the limit; then `place` has none. The limit outlives its places.
   Status Enter(const std::string& connection, Place* place);
@@ -39,9 +41,9 @@ class StreamLimit {
  private:
   void Leave(const std::string& connection);
 
-  const uint64_t most_;
   const uint64_t most_per_connection_;
   Mutex mu_;
+  uint64_t most_ STRATA_GUARDED_BY(mu_);
   uint64_t open_ STRATA_GUARDED_BY(mu_) = 0;
   std::unordered_map<std::string, uint64_t> of_connection_ STRATA_GUARDED_BY(mu_);
 };

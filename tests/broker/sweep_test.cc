@@ -77,6 +77,24 @@ TEST_CASE("the time rule takes what is older, and only that") {
   CHECK(broker.disk().breaches().empty());
 }
 
+TEST_CASE(
+    "rules that change while it runs count for channels without their own, from the next sweep "
+    "on") {
+  TestBroker broker(WithRules({}));
+  REQUIRE(broker.Create("c"));
+  REQUIRE(broker.Create("own"));
+  REQUIRE(broker->AlterChannel("own", Count(100)).ok());
+  for (const char* channel : {"c", "own"}) {
+    for (const char* payload : {"a", "b", "c"}) REQUIRE(broker.Append(channel, {payload}).ok());
+  }
+  REQUIRE(broker->Sweep().ok());
+  CHECK(broker.Read("c").size() == 3);
+  broker->SetRetention({.max_messages = 1});
+  REQUIRE(broker->Sweep().ok());
+  CHECK(broker.Read("c") == Lines{"2 b", "3 c"});
+  CHECK(broker.Read("own").size() == 3);
+}
+
 TEST_CASE("the count and the size rule keep as much as they say") {
   TestBroker broker;
   REQUIRE(broker.Create("c"));

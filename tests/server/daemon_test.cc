@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "client/connect.h"
 #include "tests/server/http_get.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
@@ -147,12 +148,56 @@ TEST_CASE("SIGHUP takes over the log level, and a wrong file changes nothing") {
   Process process({.argv = {ProgramPath("stratad"), "--config", config}});
   REQUIRE(process.WaitForOutput("http on ", seconds(30)).find("http on ") != std::string::npos);
   process.Signal(SIGHUP);
-  CHECK(process.WaitForOutput("SIGHUP: took over", seconds(30)).find("SIGHUP: took over") !=
-        std::string::npos);
+  CHECK_THAT(process.WaitForOutput("SIGHUP: ", seconds(30)),
+             Catch::Contains("SIGHUP: nothing is different"));
+  std::ofstream(config, std::ios::app) << "monitor:\n  debug: true\nlimits:\n  tailCache: 1MiB\n";
+  process.Signal(SIGHUP);
+  CHECK_THAT(process.WaitForOutput("from the next start on count", seconds(30)),
+             Catch::Contains("SIGHUP: took over monitor.debug\n") &&
+                 Catch::Contains("SIGHUP: from the next start on count limits.tailCache\n"));
   std::ofstream(config) << "rubbish: 1\n";
   process.Signal(SIGHUP);
   CHECK(process.WaitForOutput("SIGHUP: nothing changed", seconds(30)).find("nothing changed") !=
         std::string::npos);
+  process.Signal(SIGTERM);
+  CHECK(process.Wait().exit_code == 0);
+}
+
+TEST_CASE("SIGHUP takes over retention rules and the number of streams, without a break") {
+  TempDir dir;
+  const std::string config = dir / "strata.yaml";
+  const std::string start = "rocksmq:\n  path: " + (dir / "data") +
+                            "\n  rocksmqPageSize: 64KiB\nserver:\n  port: -1\nhttp:\n  port: -1\n";
+  std::ofstream(config) << start;
+  Process process({.argv = {ProgramPath("stratad"), "--config", config}});
+  const std::string out = process.WaitForOutput("http on ", seconds(30));
+  const size_t at = out.find("listening on ");
+  REQUIRE(at != std::string::npos);
+  const size_t from = at + std::string("listening on ").size();
+  auto client = ConnectRemote(out.substr(from, out.find('\n', from) - from));
+  REQUIRE(client.ok());
+  auto producer = (*client)->OpenProducer("logs", {.create_if_missing = true});
+  REQUIRE(producer.ok());
+  const std::string payload(20'000, 'x');
+  for (int i = 0; i < 20; ++i)
+    REQUIRE((*producer)->Send({.payload = payload, .properties = {}}).get().ok());
+  REQUIRE((*client)->DescribeChannel("logs")->first_available == 1);
+  std::ofstream(config) << start << "retention:\n  maxMsgs: 5\nlimits:\n  maxStreams: 1\n";
+  process.Signal(SIGHUP);
+  CHECK_THAT(process.WaitForOutput("took over", seconds(30)),
+             Catch::Contains("took over retention.maxMsgs, limits.maxStreams\n"));
+  const auto deadline = std::chrono::steady_clock::now() + seconds(30);
+  MessageId first = 1;
+  while (first == 1 && std::chrono::steady_clock::now() < deadline) {
+    first = (*client)->DescribeChannel("logs")->first_available;
+  }
+  CHECK(first > 1);
+  CHECK((*producer)
+            ->Send({.payload = payload, .properties = {}})
+            .get()
+            .ok());  // the stream that was open
+  const auto reader = (*client)->OpenReader("logs", StartPosition::Earliest());
+  CHECK(reader.status().reason() == Reason::BACK_PRESSURE);
   process.Signal(SIGTERM);
   CHECK(process.Wait().exit_code == 0);
 }

@@ -141,7 +141,8 @@ as it is.
   its line, the reason and the nearest known name.
 - Sizes are bytes, or have a unit: KiB, MiB, GiB, TiB (1024), kB, MB, GB, TB (1000). Times have a unit: us, ms, s,
   min, h, d; a bare number counts in the unit that the key's line names.
-- SIGHUP takes over `monitor.trace` and `monitor.debug`; everything else counts from the next start.
+- SIGHUP takes over the keys that say so, and logs which; everything else counts from the next start. Where
+  something is wrong, nothing is taken over.
 - [retention.md](retention.md) explains what the keys of retention and `limits.maxFileStore` do together, with
   examples and how to choose values.
 
@@ -157,7 +158,7 @@ std::string ConfigurationPage() {
     for (const broker::ConfigKey& key : broker::ConfigKeys()) {
       if (!key.name.starts_with(section.name + ".")) continue;
       page += "| `" + key.name + "` | `" + key.default_text + "` | " + key.values + " | " +
-              key.doc + " |\n";
+              key.doc + (key.reloads ? " SIGHUP takes it over." : "") + " |\n";
     }
   }
   return page;
